@@ -1,0 +1,298 @@
+"""The command line: flags -> Config -> run. Alone reads sys.argv, alone prints.
+
+Exit codes: 0 done; 1 an error of no other kind; 2 a wrong setting, name or flag; 3 a video, sound, picture or data set
+that cannot be used; 4 weights that are missing, damaged or of another network; 5 done, but some clips could not be
+generated or scored; 6 a training that cannot go on; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from talkingface import __version__
+from talkingface.errors import ConfigError, TalkingFaceError
+
+USAGE = """\
+talkingface {version}: train, run and score talking-face models.
+
+  python run_talkingface.py --model=NAME --dataset=NAME [--any.key=value ...]
+  talkingface VERB [...]            (python -m talkingface VERB is the same)
+
+Verbs
+  run        train a model on a data set, generate its test clips and score them (the verb when none is given)
+  list       models | datasets | metrics: what is registered
+  config     print every setting with its value and where it came from
+  prepare    turn a data set's raw videos into this model's training data
+  generate   --face FILE --audio FILE [--pose FILE] [--output FILE]: one talking video
+  score      FOLDER|FILE [--truth FOLDER|FILE] [--output DIR]: score videos on disk
+  doctor     check this machine: packages, codecs, face detectors, published weights
+
+Flags of run, config, prepare, generate and score
+  --model NAME                  a registered model; case, dash and underscore do not matter
+  --dataset NAME                a registered data set
+  --config_files "A.yaml B.yaml"  settings files; later ones win over earlier ones
+  --evaluate_model_file PATH    generate and score with these weights (a published file, or a run's weights), no training
+  --resume PATH                 go on with the training in a run folder
+  --stages A,B                  train these stages only
+  --metrics A,B                 score with these metrics (short for --evaluation.metrics)
+  --smoke                       one batch through everything
+  --dry_run                     say what would be loaded, how large it is and where outputs go
+  --any.key VALUE               any setting of `talkingface config`; --any.key=VALUE is the same
+
+Output
+  --json      print the result as one JSON object on standard output; messages go to standard error
+  --quiet     warnings and errors only
+  --version, --help
+
+Exit codes: 0 done; 1 other error; 2 wrong setting, name or flag; 3 unusable video, sound, picture or data set;
+4 weights missing, damaged or of another network; 5 done, but some clips failed; 6 training cannot go on; 130 interrupted.
+"""
+
+SHORT = {"metrics": "evaluation.metrics"}  # flags that stand for a longer key
+SWITCHES = ("json", "quiet", "help", "version")
+
+
+class Arguments(NamedTuple):
+    """A command line, taken apart."""
+
+    verb: str
+    words: list[str]
+    flags: list[tuple[str, str]]
+    switches: set[str]
+
+    def take(self, *names: str) -> dict[str, str]:
+        """Remove the verb's own flags from `flags` and return them."""
+        own = {key: value for key, value in self.flags if key in names}
+        self.flags[:] = [flag for flag in self.flags if flag[0] not in names]
+        return own
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line. Returns its exit code; a user's mistake ends with a message, never a traceback."""
+    try:
+        arguments = parse_arguments(list(sys.argv[1:] if argv is None else argv))
+        if "version" in arguments.switches:
+            print(__version__)
+            return 0
+        if "help" in arguments.switches:
+            print(USAGE.format(version=__version__), end="")
+            return 0
+        return VERBS[arguments.verb](arguments)
+    except TalkingFaceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; a run goes on with --resume=FOLDER.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def parse_arguments(argv: list[str]) -> Arguments:
+    """Take a command line apart: `--k=v`, `--k v` and bare `--k` (true).
+
+    Raises:
+        ConfigError: an unknown verb or a flag with one dash.
+    """
+    if not argv:
+        return Arguments("run", [], [], {"help"})
+    verb = argv.pop(0) if not argv[0].startswith("-") else "run"
+    if verb not in VERBS:
+        close = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise ConfigError(f"{verb!r} is no verb{hint} Known: {', '.join(VERBS)}.")
+    words, flags, switches = [], [], set()
+    while argv:
+        word = argv.pop(0)
+        if word in ("-h", "-q"):
+            word = {"-h": "--help", "-q": "--quiet"}[word]
+        if not word.startswith("--"):
+            if word.startswith("-") and len(word) > 1:
+                raise ConfigError(f"{word}: flags start with two dashes: --{word.lstrip('-')}.")
+            words.append(word)
+            continue
+        key, equals, value = word[2:].partition("=")
+        if key in SWITCHES and not equals:
+            switches.add(key)
+            continue
+        if not equals:
+            value = argv.pop(0) if argv and not argv[0].startswith("--") else "true"
+        flags.append((SHORT.get(key, key), value))
+    return Arguments(verb, words, flags, switches)
+
+
+def load_config(arguments: Arguments, overrides: dict[str, Any] | None = None):
+    """The Config of a command line."""
+    from talkingface.config import Config
+
+    own = arguments.take("config_files")
+    if arguments.words:
+        raise ConfigError(f"{arguments.words[0]!r}: settings are flags, such as --model={arguments.words[0]}.")
+    files = split_files(own.get("config_files", ""))
+    resume = dict(arguments.flags).get("resume")
+    if resume == "auto":
+        resume = str(newest_run(dict(arguments.flags)))
+        arguments.flags[:] = [(key, resume if key == "resume" else value) for key, value in arguments.flags]
+    if resume:
+        if not (Path(resume) / "config.yaml").is_file():
+            raise ConfigError(f"--resume={resume}: no run folder: {Path(resume) / 'config.yaml'} does not exist.")
+        files.insert(0, Path(resume) / "config.yaml")
+    return Config.load(files=files, overrides=overrides or {}, flags=arguments.flags)
+
+
+def newest_run(flags: dict[str, str]) -> Path:
+    """The newest run of the model and data set of a command line."""
+    from talkingface.config import Config
+
+    config = Config.load(flags=[(key, value) for key, value in flags.items() if key != "resume"])
+    runs = Path(config["saved_dir"]).glob(f"{config['model']}-{config['dataset']}-*/config.yaml")
+    newest = max(runs, key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        raise ConfigError(f"--resume=auto: {config['saved_dir']} holds no run of {config['model']} on {config['dataset']}.")
+    return newest.parent
+
+
+def split_files(text: str) -> list[Path]:
+    """The files of --config_files: one name, or several with blanks or commas between (quotes keep a blank)."""
+    if not text or Path(text).is_file():
+        return [Path(text)] if text else []
+    return [Path(name) for name in shlex.split(text.replace(",", " "))]
+
+
+def start_messages(arguments: Arguments) -> None:
+    from talkingface.log import log_to_console
+
+    log_to_console(quiet="quiet" in arguments.switches)
+
+
+def run(arguments: Arguments) -> int:
+    """Train, generate, score; print the table."""
+    config = load_config(arguments)
+    start_messages(arguments)
+    if config["dry_run"]:
+        from talkingface.plan import plan
+
+        return show(arguments, *plan(config))
+    from talkingface.quick_start import run as run_config
+
+    outcome = run_config(config)
+    if outcome.report is None:
+        return show(arguments, {"folder": str(outcome.folder), "losses": outcome.losses}, losses_text(outcome))
+    code = show(arguments, outcome.report.to_json(), f"{outcome.report.table()}\n{outcome.folder}")
+    return 5 if outcome.report.failures else code
+
+
+def losses_text(outcome: Any) -> str:
+    lines = [f"{stage}: " + ", ".join(f"{k} {v:.4g}" for k, v in losses.items()) for stage, losses in outcome.losses.items()]
+    return "\n".join([*lines, str(outcome.folder)])
+
+
+def list_registered(arguments: Arguments) -> int:
+    """Print the models, data sets or metrics with a line on each; imports none of them."""
+    from talkingface.config import describe, settings_files
+
+    plugins = [Path(folder) for folder in arguments.take("plugins").get("plugins", "").split(",") if folder]
+    kinds = {"models": "model", "datasets": "dataset", "metrics": "metric"}
+    asked = arguments.words or list(kinds)
+    for word in asked:
+        if word not in kinds:
+            raise ConfigError(f"list {word}: expected one of {', '.join(kinds)}.")
+    found = {word: {name: describe(path) for name, path in settings_files(kinds[word], plugins).items()} for word in asked}
+    text = []
+    for word, entries in found.items():
+        width = max(map(len, entries), default=0)
+        text += [f"{word}:"] if len(found) > 1 else []
+        text += [f"{'  ' if len(found) > 1 else ''}{name:<{width}}  {line}" for name, line in entries.items()]
+    return show(arguments, found, "\n".join(text))
+
+
+def show_config(arguments: Arguments) -> int:
+    """Print every setting, its value and its origin."""
+    config = load_config(arguments)
+    entries = {key: {"value": config[key], "origin": config.origin(key)} for key in config}
+    width = max(map(len, entries))
+    lines = [f"{key:<{width}}  {json.dumps(e['value'], ensure_ascii=False):<28}  {e['origin']}" for key, e in entries.items()]
+    return show(arguments, entries, "\n".join(lines))
+
+
+def prepare(arguments: Arguments) -> int:
+    """Make a model's training data from a data set's raw videos."""
+    config = load_config(arguments)
+    start_messages(arguments)
+    from talkingface.quick_start import prepare_all
+
+    counts = prepare_all(config)
+    lines = []
+    for split, c in counts.items():
+        lines.append(f"{split}: {c['prepared']} clips prepared, {c['set_aside']} set aside")
+        lines += [f"  {name}: {reason}" for name, reason in c["reasons"].items()]
+    code = show(arguments, counts, "\n".join(lines))
+    return 5 if any(c["set_aside"] for c in counts.values()) else code
+
+
+def generate(arguments: Arguments) -> int:
+    """Make one talking video."""
+    own = arguments.take("face", "audio", "pose", "output")
+    for needed in ("face", "audio"):
+        if needed not in own:
+            raise ConfigError(f"generate needs --{needed}=FILE.")
+    config = load_config(arguments)
+    start_messages(arguments)
+    from talkingface.quick_start import generate_one
+
+    output = Path(own.get("output", f"{Path(own['face']).stem}_{Path(own['audio']).stem}.mp4"))
+    made = generate_one(config, Path(own["face"]), Path(own["audio"]), Path(own["pose"]) if "pose" in own else None, output)
+    untouched = "".join(f"; {count} untouched: {reason}" for reason, count in made["untouched"].items())
+    return show(arguments, {"output": str(output), **made}, f"{output}: {made['frames']} frames{untouched}")
+
+
+def score(arguments: Arguments) -> int:
+    """Score videos on disk."""
+    own = arguments.take("truth", "output")
+    if len(arguments.words) != 1:
+        raise ConfigError("score needs one folder or file of videos: talkingface score FOLDER [--truth FOLDER].")
+    videos = Path(arguments.words.pop())
+    config = load_config(arguments)
+    start_messages(arguments)
+    from talkingface.quick_start import score_videos
+
+    report = score_videos(config, videos, Path(own["truth"]) if "truth" in own else None)
+    if "output" in own:
+        report.save(Path(own["output"]))
+    code = show(arguments, report.to_json(), report.table())
+    return 5 if report.failures else code
+
+
+def doctor(arguments: Arguments) -> int:
+    """Check this machine."""
+    from talkingface.doctor import examine
+
+    findings = examine(load_config(arguments))
+    marks = {"ok": "ok  ", "missing": "--  ", "broken": "FAIL"}
+    lines = [f"{marks[f.state]} {f.what:<32} {f.detail}" for f in findings]
+    code = show(arguments, [f._asdict() for f in findings], "\n".join(lines))
+    return 1 if any(f.state == "broken" for f in findings) else code
+
+
+def show(arguments: Arguments, result: Any, text: str) -> int:
+    """Print a result: as JSON, or as text."""
+    print(json.dumps(result, indent=1, ensure_ascii=False, default=str) if "json" in arguments.switches else text)
+    return 0
+
+
+VERBS: dict[str, Callable[[Arguments], int]] = {
+    "run": run,
+    "list": list_registered,
+    "config": show_config,
+    "prepare": prepare,
+    "generate": generate,
+    "score": score,
+    "doctor": doctor,
+}

@@ -1,0 +1,333 @@
+"""One run: data, stages, generation, scores, report."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from talkingface.config import Config
+from talkingface.dataset.base import SPLITS, Clip, ClipDataset
+from talkingface.dataset.prepare import Prepared, prepare_clips
+from talkingface.errors import ConfigError, DatasetError, TalkingFaceError
+from talkingface.evaluator import Evaluator, Report, Scored
+from talkingface.face.finder import FaceFinder
+from talkingface.log import log_to_file
+from talkingface.media.files import atomic
+from talkingface.media.video import write_video
+from talkingface.metric.base import Metric
+from talkingface.model.base import Model, TalkingFace
+from talkingface.registry import DATASETS, METRICS, MODELS, load_folder
+from talkingface.trainer import parallel
+from talkingface.trainer.settings import TrainingSettings
+from talkingface.trainer.trainer import Trainer, set_seed
+
+log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".m4v")
+
+
+@dataclass
+class Outcome:
+    """What a run leaves behind.
+
+    Attributes:
+        folder: saved/<run>, with config.yaml, log.txt, <stage>/, weights/, videos/ and report.json.
+        report: the scores; None for a model that generates nothing.
+        losses: stage -> its last validation losses.
+        failed: clip -> why it could not be generated.
+    """
+
+    folder: Path
+    report: Report | None
+    losses: dict[str, dict[str, float]]
+    failed: dict[str, str]
+
+
+def run_talkingface(
+    model: str = "",
+    dataset: str = "",
+    config_files: Sequence[Path | str] = (),
+    **overrides: Any,
+) -> Outcome:
+    """Train and score a model from Python, as the command line does.
+
+    Args:
+        model, dataset: registered names.
+        config_files: YAML files, later ones win.
+        overrides: settings, nested: `training={"epochs": 3}`.
+    """
+    return run(Config.load(model, dataset, config_files, overrides))
+
+
+def run(config: Config) -> Outcome:
+    """Train the model's stages (or load weights), generate the test clips, score them, and write the run folder."""
+    load_plugins(config)
+    set_seed(config["seed"], config["deterministic"])
+    folder = run_folder(config)
+    with log_to_file(folder / "log.txt"):
+        write_text(folder / "config.yaml", config.to_yaml())
+        dataset = build_dataset(config)
+        model = build_model(config)
+        losses: dict[str, dict[str, float]] = {}
+        if config["evaluate_model_file"]:
+            model.load(Path(config["evaluate_model_file"]))
+        else:
+            losses = train(config, model, dataset, folder)
+            if parallel.is_main():
+                model.save(folder / "weights")
+        report, failed = None, {}
+        if isinstance(model, TalkingFace) and parallel.is_main():
+            clips = generated_clips(config, dataset)
+            failed = generate_clips(model, clips, folder / "videos", config)
+            report = score(config, [scored(clip, folder / "videos") for clip in clips if clip.name not in failed], failed)
+            report.save(folder)
+        parallel.wait()
+    return Outcome(folder, report, losses, failed)
+
+
+def load_plugins(config: Config) -> None:
+    """Import the user's own classes."""
+    for folder in config["plugins"]:
+        load_folder(Path(folder).expanduser())
+
+
+def run_folder(config: Config) -> Path:
+    """The run's folder: the one to resume, or a new one; every process gets the same."""
+    if config["resume"]:
+        return Path(config["resume"])
+    now = datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = config["run_name"] or f"{config['model']}-{config['dataset']}-{now}"
+    folder = Path(parallel.agree(str(Path(config["saved_dir"]) / name)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"saved_dir: {folder} cannot be made: {error.strerror}. Set --saved_dir to a folder you can write to.") from None
+    return folder
+
+
+def build_dataset(config: Config) -> ClipDataset:
+    """The data set, made on the spot where it can be."""
+    if not config["dataset"]:
+        raise ConfigError("no data set given: add --dataset=NAME; `talkingface list datasets` names them.")
+    dataset: ClipDataset = construct(DATASETS[config["dataset"]], config.section(config["dataset"]), config["dataset"])
+    if parallel.is_main():
+        dataset.build()
+    parallel.wait()
+    return dataset
+
+
+def build_model(config: Config) -> Model:
+    """The model with made-up weights, on the run's device."""
+    if not config["model"]:
+        raise ConfigError("no model given: add --model=NAME; `talkingface list models` names them.")
+    model: Model = construct(MODELS[config["model"]], config.section(config["model"]), config["model"])
+    model.faces = FaceFinder(**config.section("face"), cache_dir=config["cache_dir"] or None)
+    return model.to(parallel.device())
+
+
+def construct(cls: type, settings: Mapping[str, Any], name: str) -> Any:
+    """An object of a registered class; a setting that its constructor does not know is the YAML file's mistake."""
+    try:
+        return cls(**settings)
+    except TypeError as error:
+        raise ConfigError(f"settings of {name} do not fit {cls.__module__}.{cls.__qualname__}: {error}.") from error
+
+
+def train(config: Config, model: Model, dataset: ClipDataset, folder: Path) -> dict[str, dict[str, float]]:
+    """Train the stages in order; each starts from what the ones before have learnt. Returns the last losses of each."""
+    clips = {split: prepare(config, model, dataset, split).clips for split in ("train", "val")}
+    trained: set[str] = set()
+    losses = {}
+    for name in config["stages"]:
+        settings, stage = build_stage(config, model, name)
+        start_stage(config, model, name, settings, trained)
+        log.info("stage %s: %s", name, (type(stage).__doc__ or "").partition("\n")[0])
+        trainer = Trainer(settings, folder / name, seed=config["seed"], deterministic=config["deterministic"], name=name)
+        train_samples, val_samples = (stage.samples(clips[split], split) for split in ("train", "val"))
+        result = trainer.fit(stage, train_samples, val_samples, resume=bool(config["resume"]), smoke=config["smoke"])
+        losses[name] = result.losses
+        trained |= {attribute for attribute in model.files if any(getattr(model, attribute) is n for n in updated(stage))}
+    return losses
+
+
+def updated(stage: Any) -> list[Any]:
+    """The networks that a stage trains."""
+    return [network for networks in stage.trainable().values() for network in networks]
+
+
+def build_stage(config: Config, model: Model, name: str) -> tuple[TrainingSettings, Any]:
+    """A stage and its training settings, from the section of its name."""
+    section = config.section(name)
+    training = {field.name: section.pop(field.name) for field in fields(TrainingSettings) if field.name in section}
+    stage = construct(lambda **settings: model.stages[name](model, **settings), section, f"stage {name}")  # type: ignore[arg-type]
+    return TrainingSettings(**training), stage.to(parallel.device())
+
+
+def start_stage(config: Config, model: Model, name: str, settings: TrainingSettings, trained: set[str]) -> None:
+    """Load the weights that a stage starts from, and those of the networks that it needs and nobody has trained yet."""
+    if settings.start:
+        model.load(Path(settings.start))
+        return
+    for network in model.stages[name].needs:
+        if network not in trained:
+            model.load_published(network, Path(config["checkpoints_dir"]), needed_by=name)
+            trained.add(network)
+
+
+def prepare(config: Config, model: Model, dataset: ClipDataset, split: str) -> Prepared:
+    """The clips of a split with this model's features, made once; those that cannot be used are set aside."""
+    clips = dataset.clips(split)
+    if config["smoke"]:
+        clips = clips[:2]
+    folder = Path(config["prepare.dir"]) / config["dataset"] / config["model"]
+    fingerprint = {"model": config["model"], **model.preparation(), "face": model.faces.fingerprint()}
+    if parallel.is_main():
+        prepare_clips(clips, model.prepare, folder, config["prepare.workers"], fingerprint)
+    parallel.wait()
+    return prepare_clips(clips, model.prepare, folder, config["prepare.workers"], fingerprint)
+
+
+def generated_clips(config: Config, dataset: ClipDataset) -> list[Clip]:
+    """The clips that are generated and scored."""
+    split = config["generation.split"]
+    if split not in SPLITS:
+        raise ConfigError(f"generation.split: expected one of {', '.join(SPLITS)}, got {split!r}.")
+    clips = dataset.clips(split)
+    limit = 1 if config["smoke"] else config["generation.clips"]
+    if not clips:
+        raise DatasetError(f"{config['dataset']} has no clips in its {split} split: nothing to generate.")
+    return clips[:limit] if limit else clips
+
+
+def generate_clips(model: TalkingFace, clips: Sequence[Clip], folder: Path, config: Config) -> dict[str, str]:
+    """Write a video of each clip. Returns the clips that could not be generated, with the reason."""
+    failed: dict[str, str] = {}
+    model.eval()
+    for clip in tqdm(clips, desc="generate", unit="clip", leave=False):
+        path = folder / f"{clip.name}.mp4"
+        if path.is_file() and not config["generation.overwrite"]:
+            continue
+        try:
+            generate(model, clip, path, config["generation.crf"])
+        except TalkingFaceError as error:
+            failed[clip.name] = str(error)
+            log.warning("%s was not generated: %s", clip.name, error)
+    return failed
+
+
+def generate(model: TalkingFace, clip: Clip, path: Path, crf: int = 18) -> dict[str, Any]:
+    """Write the video of one clip, and beside it which frames were left untouched and why (<name>.frames.json).
+
+    Returns:
+        {"frames": how many, "untouched": {reason: how many}}.
+    """
+    notes: list[str] = []
+
+    def images():
+        for frame in model.generate(clip):
+            notes.append(frame.note)
+            yield frame.image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = write_video(path, images(), model.frame_rate(clip), audio=clip.audio, crf=crf)
+    counts = Counter(note for note in notes if note)
+    if counts:
+        write_text(path.with_suffix(".frames.json"), json.dumps({"frames": count, "notes": notes}, indent=1))
+        log.warning("%s: %s", path.name, ", ".join(f"{n} frames untouched ({note})" for note, n in counts.items()))
+    return {"frames": count, "untouched": dict(counts)}
+
+
+def scored(clip: Clip, folder: Path) -> Scored:
+    """A generated video with what it is compared with."""
+    return Scored(clip.name, folder / f"{clip.name}.mp4", clip.truth)
+
+
+def prepare_all(config: Config) -> dict[str, dict[str, Any]]:
+    """Prepare every split. Returns split -> {"prepared": how many, "set_aside": {clip: reason}}."""
+    load_plugins(config)
+    dataset, model = build_dataset(config), build_model(config)
+    counts = {}
+    for split in SPLITS:
+        prepared = prepare(config, model, dataset, split)
+        counts[split] = {"prepared": len(prepared.clips), "set_aside": len(prepared.set_aside), "reasons": dict(prepared.set_aside)}
+    return counts
+
+
+def generate_one(config: Config, face: Path, audio: Path, pose: Path | None, output: Path) -> dict[str, Any]:
+    """One talking video of any face and any speech, with published weights or those of --evaluate_model_file.
+
+    Raises:
+        ConfigError: the model generates nothing.
+        MissingWeightsError: there are no weights to generate with.
+    """
+    load_plugins(config)
+    set_seed(config["seed"], config["deterministic"])
+    model = build_model(config)
+    if not isinstance(model, TalkingFace):
+        raise ConfigError(f"{config['model']} generates no videos; `talkingface list models` names those that do.")
+    if config["evaluate_model_file"]:
+        model.load(Path(config["evaluate_model_file"]))
+    else:
+        model.load(Path(config["checkpoints_dir"]) / config["model"])
+    model.eval()
+    return generate(model, Clip(output.stem, face, audio, pose), output, config["generation.crf"])
+
+
+def score_videos(config: Config, videos: Path, truth: Path | None) -> Report:
+    """Score a video, or every video below a folder; the real ones have the same names below `truth`."""
+    load_plugins(config)
+    return score(config, pairs(videos, truth))
+
+
+def pairs(videos: Path, truth: Path | None) -> list[Scored]:
+    """The videos of a folder with the real ones of the same relative name (any video suffix).
+
+    Raises:
+        DatasetError: there are no videos.
+    """
+    if videos.is_file():
+        return [Scored(videos.stem, videos, truth)]
+    found = videos_below(videos)
+    if not found:
+        raise DatasetError(f"{videos}: no video there. Videos end in {', '.join(VIDEO_SUFFIXES)}.")
+    real = videos_below(truth) if truth else {}
+    return [Scored(name, path, real.get(name)) for name, path in found.items()]
+
+
+def videos_below(folder: Path) -> dict[str, Path]:
+    """Relative name without suffix -> video file, sorted."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    return {str(path.relative_to(folder).with_suffix("")): path for path in files}
+
+
+def build_metrics(config: Config) -> dict[str, Metric]:
+    """The metrics of the run, by their registered names."""
+    metrics = {}
+    for asked in config["evaluation.metrics"]:
+        name = METRICS.resolve(asked)
+        metrics[name] = construct(METRICS[name], config.section(name), name)
+        metrics[name].faces = FaceFinder(**config.section("face"), cache_dir=config["cache_dir"] or None)
+    return metrics
+
+
+def score(config: Config, videos: Sequence[Scored], failed: Mapping[str, str] | None = None) -> Report:
+    """Score videos with the run's metrics."""
+    evaluator = Evaluator(build_metrics(config))
+    report = evaluator.evaluate(videos, model=config["model"], dataset=config["dataset"], failed=failed or {})
+    if config["evaluation.controls"]:
+        evaluator.controls(videos, report)
+    return report
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,3 @@
+"""Golden cases of syncnet."""
+
+ADAPTERS: dict = {}

@@ -1,0 +1,3 @@
+"""Golden cases of wav2lip."""
+
+ADAPTERS: dict = {}
