@@ -388,13 +388,15 @@ def no_such_setting(key: str, origin: str, known: Iterable[str]) -> ConfigError:
     """The error for an unknown key, with the nearest known one."""
     known = list(known)
     flag = origin.startswith("--")
-    same_leaf = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
     by_lower = {k.casefold(): k for k in known}
-    close = difflib.get_close_matches(key.casefold(), by_lower, n=1, cutoff=0.75) or difflib.get_close_matches(
-        key.casefold(), [k.casefold() for k in same_leaf], n=1, cutoff=0
-    )
-    if not close:
-        close = difflib.get_close_matches(key.casefold(), by_lower, n=1)
+    leaf = key.rpartition(".")[2]
+    if key == leaf and f"training.{leaf}" in known:
+        close = [f"training.{leaf}"]
+    else:
+        same_leaf = [k.casefold() for k in known if k.rpartition(".")[2] == leaf]
+        close = difflib.get_close_matches(key.casefold(), by_lower, n=1, cutoff=0.75)
+        close = close or difflib.get_close_matches(key.casefold(), same_leaf, n=1, cutoff=0)
+        close = close or difflib.get_close_matches(key.casefold(), by_lower, n=1)
     dash = "--" if flag else ""
     hint = f"; did you mean {dash}{by_lower[close[0]]}?" if close else "; `talkingface config` lists all of them."
     where = "" if flag or not origin else f"{origin}: "

@@ -70,7 +70,7 @@ class Folder(ClipDataset):
             DatasetError: no folder, no video in it, a list that is not as it should be, or a missing sound file.
         """
         if split == "test" and self.pair_list:
-            return checked([self.parse(line, self.pair) for line in read_list(self.pair_list)])
+            return checked(numbered([self.parse(line, self.pair) for line in rows(self.pair_list)]))
         has_lists = any((self.root / "filelist" / f"{name}.txt").is_file() for name in SPLITS)
         clips = super().clips(split) if has_lists else self.splits[split]
         if split == "test" and self.audio and not self.audio.is_dir():
@@ -95,7 +95,7 @@ class Folder(ClipDataset):
     def splits(self) -> dict[str, list[Clip]]:
         """Split -> clips, by the speakers of all clips that are found."""
         if self.clip_list:
-            clips = [self.parse(line, self.clip) for line in read_list(self.clip_list)]
+            clips = [self.parse(line, self.clip) for line in rows(self.clip_list)]
         else:
             self.check_root()
             clips = [self.found(video) for video in self.videos()]
@@ -141,7 +141,10 @@ class Folder(ClipDataset):
         if any(self.exists(line, line)):
             return [line]
         delimiter = "\t" if "\t" in line else "," if "," in line else " "
-        (names,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True)
+        try:
+            (names,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True)
+        except csv.Error as error:
+            raise ValueError(line) from error
         return [name.strip() for name in names if name.strip()]
 
     def path(self, name: str, line: str) -> Path:
@@ -152,7 +155,14 @@ class Folder(ClipDataset):
         """The existing files that a name in a list can mean."""
         folders = [self.root, Path(line.where.rpartition(", line ")[0]).parent] if isinstance(line, Line) else [self.root]
         for path in (folder / Path(name).expanduser() for folder in folders):
-            yield from (file for file in (path, *(add_suffix(path, suffix) for suffix in VIDEOS)) if file.is_file())
+            yield from (file for file in (path, *(add_suffix(path, suffix) for suffix in VIDEOS)) if os.path.isfile(file))
+
+
+def rows(path: Path) -> list[Line]:
+    """The lines of a text or CSV list; a CSV may begin with the header `video` or `video,audio`."""
+    lines = read_list(path)
+    header = bool(lines) and lines[0].replace(" ", "").lower() in ("video", "video,audio")
+    return lines[1:] if header else lines
 
 
 def walk(folder: Path, recursive: bool = True, top: bool = True) -> Iterator[Path]:
@@ -184,6 +194,16 @@ def distinct(clips: Sequence[Clip]) -> list[Clip]:
     return [replace(clip, name=clip.name + clip.face.suffix) if counts[clip.name] > 1 else clip for clip in clips]
 
 
+def numbered(clips: Sequence[Clip]) -> list[Clip]:
+    """The clips; a pair that is listed again (random pairs are) gets "#2", "#3", ... behind its name."""
+    seen: Counter[str] = Counter()
+    result = []
+    for clip in clips:
+        seen[clip.name] += 1
+        result.append(clip if seen[clip.name] == 1 else replace(clip, name=f"{clip.name}#{seen[clip.name]}"))
+    return result
+
+
 def crossed(clips: Sequence[Clip]) -> list[Clip]:
     """Each clip with the speech of the next one of another speaker (of the next clip, if there is but one), without truth.
 
@@ -194,7 +214,7 @@ def crossed(clips: Sequence[Clip]) -> list[Clip]:
         raise DatasetError(f"cross needs at least two test clips; there is one, {clips[0].name!r}.")
     result = []
     for i, clip in enumerate(clips):
-        others = [*clips[i + 1 :], *clips[:i]]
-        other = next((other for other in others if other.speaker != clip.speaker), others[0])
+        others = (clips[(i + k) % len(clips)] for k in range(1, len(clips)))
+        other = next((other for other in others if other.speaker != clip.speaker), clips[(i + 1) % len(clips)])
         result.append(replace(clip, name=pair_name(clip.name, other.name), audio=other.audio, truth=None))
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from talkingface.face.finder import FaceFinder
@@ -24,6 +25,11 @@ class Column(NamedTuple):
     high: float
     unit: str = ""
 
+    @property
+    def arrow(self) -> str:
+        """↑, ↓ or "": which way is better."""
+        return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
+
 
 class Metric(ABC):
     """Scores one video, alone or against the real one.
@@ -31,16 +37,25 @@ class Metric(ABC):
     Attributes:
         columns: name of each number that `score` returns -> what it means.
         needs_truth: `score` compares with the real video.
+        needs_audio: the score is of picture and sound together; such metrics are shown to work by their controls.
         faces: how faces are found; the run puts its own configured finder here.
+        checkpoints_dir: where published weights are; the run puts its own folder here.
     """
 
     columns: ClassVar[Mapping[str, Column]]
     needs_truth: ClassVar[bool] = True
+    needs_audio: ClassVar[bool] = False
     faces: FaceFinder | None = None
+    checkpoints_dir: Path = Path("checkpoints")
+    notes: Sequence[str] = ()
 
     @abstractmethod
-    def score(self, video: Video, truth: Video | None) -> dict[str, float]:
+    def score(self, video: Video, truth: Video | None, audio: Path | None = None) -> dict[str, float]:
         """The numbers of one video.
+
+        Args:
+            truth: the real video; None only where `needs_truth` is false.
+            audio: the sound to judge the video with, instead of its own.
 
         Raises:
             ScoreError: this video cannot be scored, and why.
@@ -50,6 +65,15 @@ class Metric(ABC):
     def protocol(self) -> dict[str, Any]:
         """What has to be equal for two values of this metric to be comparable: plain values, stored with the scores."""
         return {"version": 1}
+
+    def note(self, text: str) -> None:
+        """Say something about the video that is being scored; the report shows it beside the scores."""
+        self.notes = [*self.notes, text]
+
+    def take_notes(self) -> list[str]:
+        """The notes since the last call."""
+        notes, self.notes = list(self.notes), ()
+        return notes
 
     @classmethod
     def names(cls) -> Sequence[str]:

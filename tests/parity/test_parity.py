@@ -1,0 +1,37 @@
+"""Every golden case through the public code: the authors' parameter names, their outputs, on made-up weights.
+
+Cases whose inputs are made up lie in tests/parity/cases; those with recorded sound or frames are used where they are found:
+$TALKINGFACE_PARITY, or ../shared/parity and ../shared/parity_more.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.parity.adapters import ADAPTERS
+from tests.parity.kit import Case, names
+
+HERE = Path(__file__).resolve().parent
+SHARED = HERE.parents[2] / "shared"
+ROOTS = [HERE / "cases", *map(Path, os.environ.get("TALKINGFACE_PARITY", f"{SHARED}/parity:{SHARED}/parity_more").split(":"))]
+CASES = {
+    f"{root.name}:{name}": (root, name)
+    for root in reversed(ROOTS)  # of equal cases, the copy in the project is enough
+    if root.is_dir()
+    for name in names(root)
+    if name in ADAPTERS and not (root.name == "parity" and (ROOTS[0] / f"{name}.npz").exists())
+}
+
+
+@pytest.mark.parametrize("label", sorted(CASES))
+def test_equals_the_authors_output(label):
+    root, name = CASES[label]
+    case = Case.load(name, root)
+    assert case.misses(ADAPTERS[name](case)) == {}
+
+
+def test_every_recorded_case_of_our_models_has_an_adapter():
+    models = {name.partition("/")[0] for name in ADAPTERS}
+    recorded = {name for root in ROOTS if root.is_dir() for name in names(root) if name.partition("/")[0] in models}
+    assert recorded <= set(ADAPTERS)
