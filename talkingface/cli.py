@@ -31,9 +31,10 @@ Verbs
   prepare    turn a data set's raw videos into this model's training data
   generate   --face FILE --audio FILE [--pose FILE] [--output FILE]: one talking video
   score      FOLDER|FILE [--truth FOLDER|FILE] [--output DIR]: score videos on disk
+  tune       try the settings of --tune.space and say which are best (Ray spreads the runs)
   doctor     check this machine: packages, codecs, face detectors, published weights
 
-Flags of run, config, prepare, generate and score
+Flags of all verbs but list
   --model NAME                  a registered model; case, dash and underscore do not matter
   --dataset NAME                a registered data set
   --config_files "A.yaml B.yaml"  settings files; later ones win over earlier ones
@@ -270,6 +271,17 @@ def score(arguments: Arguments) -> int:
     return 5 if report.failures else code
 
 
+def tune(arguments: Arguments) -> int:
+    """Try settings; print the trials, best first."""
+    config = load_config(arguments)
+    start_messages(arguments)
+    from talkingface.tune import search
+
+    trials = search(config)
+    lines = [f"{trial.score:.4g}  {trial.folder}  " + ", ".join(f"{k}={v}" for k, v in trial.settings.items()) for trial in trials]
+    return show(arguments, [trial._asdict() for trial in trials], "\n".join(lines))
+
+
 def doctor(arguments: Arguments) -> int:
     """Check this machine."""
     from talkingface.doctor import examine
@@ -294,5 +306,6 @@ VERBS: dict[str, Callable[[Arguments], int]] = {
     "prepare": prepare,
     "generate": generate,
     "score": score,
+    "tune": tune,
     "doctor": doctor,
 }

@@ -100,6 +100,13 @@ class Config(Mapping[str, Any]):
         """Where a value came from: "model/Wav2Lip.yaml:12", "--seed=1"."""
         return self._values[key].origin
 
+    def replace(self, settings: Mapping[str, Any], origin: str) -> Config:
+        """The same settings but for some: dotted key -> value, checked like those of a file."""
+        merge = Merge([])
+        merge.values, merge.stages = dict(self._values), list(self["stages"])
+        merge.override(Layer({key: Value(value, origin) for key, value in settings.items()}, {}))
+        return Config(merge.values)
+
     def section(self, name: str) -> dict[str, Any]:
         """All settings below a name, nested; {} where there are none."""
         start = name + "."

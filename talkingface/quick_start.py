@@ -257,7 +257,8 @@ def prepare_all(config: Config) -> dict[str, dict[str, Any]]:
     counts = {}
     for split in SPLITS:
         prepared = prepare(config, model, dataset, split)
-        counts[split] = {"prepared": len(prepared.clips), "set_aside": len(prepared.set_aside), "reasons": dict(prepared.set_aside)}
+        reasons = {clip.name: clip.reason for clip in prepared.set_aside}
+        counts[split] = {"prepared": len(prepared.clips), "set_aside": len(reasons), "reasons": reasons}
     return counts
 
 

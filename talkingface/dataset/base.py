@@ -67,7 +67,8 @@ def read_list(path: Path) -> list[Line]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}; it should be a text file with one clip a line. See dataset/README.md.") from error
+        message = f"{path}: {error.strerror}; it should be a text file with one clip a line. See dataset/README.md."
+        raise DatasetError(message) from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 text; it should name one clip a line. See dataset/README.md.") from error
     lines = [Line(line.strip(), f"{path}, line {number}") for number, line in enumerate(text.splitlines(), start=1)]
@@ -108,7 +109,7 @@ class ClipDataset(ABC):
         self.check_root()
         path = self.root / "filelist" / f"{split}.txt"
         if not path.is_file():
-            raise DatasetError(f"{path} does not exist: it should name one clip of the {split} split a line. See dataset/README.md.")
+            raise DatasetError(f"{path} does not exist: it should name one {split} clip a line. See dataset/README.md.")
         return read_list(path)
 
     def clips(self, split: str) -> list[Clip]:
@@ -138,7 +139,7 @@ class ClipDataset(ABC):
             what = "is not a folder" if self.root.exists() else "does not exist"
             raise DatasetError(f"{self.root} {what}; put the clips there or set --{name}.root. See dataset/README.md.")
 
-    def build(self) -> None:
+    def build(self) -> None:    # noqa: B027 - nothing to do is the rule
         """Make what can be made on the spot (the demo world); most data sets have nothing to do here."""
 
 

@@ -118,8 +118,9 @@ class Folder(ClipDataset):
 
     def name(self, file: Path) -> str:
         """The path relative to the root, without suffix; all of the path for a file from elsewhere."""
-        file = file.relative_to(self.root) if file.is_relative_to(self.root) else file.relative_to(file.anchor)
-        return file.with_suffix("").as_posix()
+        file, root = (Path(os.path.normpath(path)) for path in (file, self.root))
+        file = file.relative_to(root if file.is_relative_to(root) else file.anchor)
+        return "/".join(part for part in file.with_suffix("").parts if part != "..")
 
     def speaker(self, video: Path) -> str:
         """Who speaks, as far as the path tells."""

@@ -54,7 +54,8 @@ class HDTF(Folder):
         listed = listed_videos(self.video_lists)
         of = {video: "_".join(self.parts(video)) for video in videos}
         if absent := sorted(listed - set(of.values())):
-            log.warning("%d of the %d listed videos have no clip in %s, the first is %s.", len(absent), len(listed), self.root, absent[0])
+            counts = f"{len(absent)} of the {len(listed)} listed videos"
+            log.warning("%s have no clip in %s; the first is %s.", counts, self.root, absent[0])
         return [video for video in videos if of[video] in listed]
 
     def speaker(self, video: Path) -> str:

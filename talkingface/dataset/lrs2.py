@@ -56,9 +56,7 @@ class LRS2(ClipDataset):
             if file.is_file():
                 return read_list(file)
         places = ", ".join(str(file) for file in files)
-        raise DatasetError(
-            f"{self.root} has no list of its {split} split: expected lines '{self.line_format}' in one of {places}. See dataset/README.md."
-        )
+        raise DatasetError(f"no {split} list: expected lines '{self.line_format}' in one of {places}. See dataset/README.md.")
 
     def list_folders(self) -> list[Path]:
         """Where lists may be, in the order in which they are looked for."""
@@ -75,6 +73,8 @@ class LRS2(ClipDataset):
         """The clip of '<programme>/<clip>', anything after a blank ignored."""
         programme, name = line.split()[0].split("/")
         name = name.removesuffix(".mp4")
+        if not programme or not name:
+            raise ValueError(line)
         video = self.main / programme / f"{name}.mp4"
         return Clip(name=f"{programme}/{name}", face=video, audio=video, truth=video, speaker=programme)
 

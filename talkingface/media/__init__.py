@@ -1,0 +1,1 @@
+"""Files from and to arrays: video, sound and pictures; no networks."""

@@ -1,0 +1,161 @@
+"""SyncNet (Chung and Zisserman, 2016) under the names of syncnet_v2.model: the judge behind LSE-C and LSE-D."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from talkingface.nn.conv import fold_batch_norm, scaled
+
+FRAMES = 5  # video frames in a window
+COLUMNS = 20  # MFCC columns in a window, 4 per video frame
+COLUMNS_PER_FRAME = 4
+
+
+class WindowConv(nn.Conv3d):
+    """A 3-D convolution that sees its whole time window, run as the 2-D one that it is: (B, C T, H, W) -> (B, C', H', W')."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight.flatten(1, 2), self.bias, self.stride[1:], self.padding[1:])
+
+    def flat(self) -> nn.Conv2d:
+        """The same layer as an ordinary 2-D convolution with its own copy of the weights."""
+        inputs, kernel = self.in_channels * self.kernel_size[0], self.kernel_size[1:]
+        conv = nn.Conv2d(inputs, self.out_channels, kernel, self.stride[1:], self.padding[1:], device=self.weight.device)
+        conv.load_state_dict({"weight": self.weight.flatten(1, 2), "bias": self.bias})
+        return conv
+
+
+def lip_tower(width: float, image_size: int) -> nn.Sequential:
+    """(B, 15, S, S) -> (B, 512 width, 1, 1)."""
+    c96, c256, c512 = (scaled(c, width) for c in (96, 256, 512))
+
+    def block(inputs: int, outputs: int, kernel: tuple[int, int, int], stride: int = 1, padding: int = 0) -> list[nn.Module]:
+        conv = WindowConv(inputs, outputs, kernel, (1, stride, stride), (0, padding, padding))
+        return [conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+
+    last = _last_kernel(image_size)
+    return nn.Sequential(
+        *block(3, c96, (FRAMES, 7, 7), stride=2),
+        nn.MaxPool2d(3, 2),
+        *block(c96, c256, (1, 5, 5), stride=2, padding=1),
+        nn.MaxPool2d(3, 2, 1),
+        *block(c256, c256, (1, 3, 3), padding=1),
+        *block(c256, c256, (1, 3, 3), padding=1),
+        *block(c256, c256, (1, 3, 3), padding=1),
+        nn.MaxPool2d(3, 2),
+        *block(c256, c512, (1, last, last)),
+    )
+
+
+def _last_kernel(image_size: int) -> int:
+    """What is left of a side after all but the last convolution: 6 of 224 pixels, 2 of 112."""
+    side = image_size
+    for kernel, stride, padding in ((7, 2, 0), (3, 2, 0), (5, 2, 1), (3, 2, 1), (3, 2, 0)):
+        side = (side + 2 * padding - kernel) // stride + 1
+    return side
+
+
+def speech_tower(width: float) -> nn.Sequential:
+    """(B, 1, 13, 20) -> (B, 512 width, 1, 1)."""
+    c64, c192, c384, c256, c512 = (scaled(c, width) for c in (64, 192, 384, 256, 512))
+
+    def block(inputs: int, outputs: int, kernel: int | tuple[int, int] = 3, padding: int = 1) -> list[nn.Module]:
+        return [nn.Conv2d(inputs, outputs, kernel, 1, padding), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+
+    return nn.Sequential(
+        *block(1, c64),
+        nn.Identity(),  # the authors pool 1 x 1 here
+        *block(c64, c192),
+        nn.MaxPool2d(3, (1, 2)),
+        *block(c192, c384),
+        *block(c384, c256),
+        *block(c256, c256),
+        nn.MaxPool2d(3, 2),
+        *block(c256, c512, (5, 4), 0),
+    )
+
+
+def head(width: float, embedding: int) -> nn.Sequential:
+    """(B, 512 width) -> (B, embedding)."""
+    c512 = scaled(512, width)
+    return nn.Sequential(nn.Linear(c512, c512), nn.BatchNorm1d(c512), nn.ReLU(inplace=True), nn.Linear(c512, embedding))
+
+
+class SyncNet(nn.Module):
+    """Embeds mouths and speech so that what belongs together is close. Embeddings are not normalized.
+
+    Args:
+        width: factor of the inner channel counts; 1.0 is the published network.
+        image_size: side of the frames in pixels, at least 96.
+        embedding: length of an embedding.
+    """
+
+    def __init__(self, width: float = 1.0, image_size: int = 224, embedding: int = 1024):
+        super().__init__()
+        if image_size < 96:
+            raise ValueError(f"SyncNet: image_size is {image_size}; it must be at least 96 pixels.")
+        self.image_size, self.embedding = image_size, embedding
+        self.netcnnaud, self.netfcaud = speech_tower(width), head(width, embedding)
+        self.netcnnlip, self.netfclip = lip_tower(width, image_size), head(width, embedding)
+
+    def forward(self, frames: Tensor, mfcc: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of windows of frames and of speech: `lip(frames)`, `audio(mfcc)`."""
+        return self.lip(frames), self.audio(mfcc)
+
+    def lip_features(self, frames: Tensor) -> Tensor:
+        """(B, 3, 5, S, S) BGR in [0, 255] -> (B, 512 width): what the mouths look like, before the embedding."""
+        return self.netcnnlip(frames.flatten(1, 2)).flatten(1)
+
+    def lip(self, frames: Tensor) -> Tensor:
+        """(B, 3, 5, S, S) BGR in [0, 255] -> (B, embedding)."""
+        return self.netfclip(self.lip_features(frames))
+
+    def audio(self, mfcc: Tensor) -> Tensor:
+        """(B, 1, 13, 20) MFCC of unscaled 16-bit samples -> (B, embedding)."""
+        return self.netfcaud(self.netcnnaud(mfcc).flatten(1))
+
+    @torch.no_grad()
+    def lip_sequence(self, frames: Tensor, chunk: int = 4) -> Tensor:
+        """Embed every window of a clip, in evaluation mode.
+
+        Norms are folded into the convolutions and channels lie innermost: 1.5 times as fast as `lip` on a CPU.
+
+        Args:
+            frames: (1, 3, T, S, S) BGR in [0, 255], any number type, on any device; only a chunk is ever converted.
+            chunk: windows at once; a few fit into a processor's cache, more are slower there and faster on a GPU.
+
+        Returns:
+            (T - 4, embedding): row v is `lip` of frames v to v + 4, to rounding; (0, embedding) of fewer than 5 frames.
+        """
+        flat = nn.Sequential(*(layer.flat() if isinstance(layer, WindowConv) else layer for layer in self.netcnnlip))
+        tower, embed = fold_batch_norm(flat).to(memory_format=torch.channels_last), fold_batch_norm(self.netfclip)
+        weight = self.netfclip[0].weight
+        rows = [weight.new_empty(0, self.embedding)]
+        for start in range(0, frames.shape[2] - FRAMES + 1, chunk):
+            part = frames[0, :, start : start + chunk + FRAMES - 1].to(weight)
+            windows = part.unfold(1, FRAMES, 1).permute(1, 2, 3, 0, 4).flatten(3)  # (b, S, S, 15)
+            rows.append(embed(tower(windows.permute(0, 3, 1, 2)).flatten(1)))
+        return torch.cat(rows)
+
+    @torch.no_grad()
+    def audio_sequence(self, mfcc: Tensor, chunk: int = 128) -> Tensor:
+        """Embed the speech of every video frame, in evaluation mode.
+
+        Each window is padded with zeros in time in every layer, so neighbors share nothing beyond the first layer and
+        windows are run as windows; they are views of `mfcc`, not copies.
+
+        Args:
+            mfcc: (13, S), 100 columns per second.
+            chunk: windows at once.
+
+        Returns:
+            (1 + (S - 20) // 4, embedding): row v is `audio` of columns 4 v to 4 v + 19; (0, embedding) where S < 20.
+        """
+        tower, embed = fold_batch_norm(self.netcnnaud), fold_batch_norm(self.netfcaud)
+        weight = self.netfcaud[0].weight
+        if mfcc.shape[-1] < COLUMNS:
+            return weight.new_empty(0, self.embedding)
+        windows = mfcc.to(weight).unfold(-1, COLUMNS, COLUMNS_PER_FRAME).transpose(0, 1).unsqueeze(1)  # (V, 1, 13, 20)
+        return torch.cat([embed(tower(part).flatten(1)) for part in windows.split(chunk)])

@@ -1,0 +1,164 @@
+"""The networks of Wav2Lip (Prajwal et al., 2020) under the authors' parameter names.
+
+Pictures are BGR in [0, 1], 96 x 96. `width` multiplies every inner channel count; 1.0 is the published network.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from talkingface.nn.conv import ConvBlock, LeakyBlock, UpBlock, residuals, scaled
+
+
+def speech_encoder(width: float, deep: int) -> nn.Sequential:
+    """(B, 1, 80, 16) mel windows -> (B, 512 width, 1, 1); `deep` residual blocks at 256 channels: the only difference
+    between the generator's encoder (1) and the expert's (2)."""
+    c32, c64, c128, c256, c512 = (scaled(c, width) for c in (32, 64, 128, 256, 512))
+    return nn.Sequential(
+        ConvBlock(1, c32),
+        *residuals(c32, 2),
+        ConvBlock(c32, c64, 3, (3, 1)),
+        *residuals(c64, 2),
+        ConvBlock(c64, c128, 3, 3),
+        *residuals(c128, 2),
+        ConvBlock(c128, c256, 3, (3, 2)),
+        *residuals(c256, deep),
+        ConvBlock(c256, c512, 3, 1, 0),
+        ConvBlock(c512, c512, 1, 1, 0),
+    )
+
+
+def time_to_batch(x: Tensor) -> Tensor:
+    """(B, C, T, H, W) -> (T B, C, H, W), all samples of the first frame before those of the second."""
+    return x.transpose(1, 2).transpose(0, 1).flatten(0, 1)
+
+
+def lower_half(frames: Tensor) -> Tensor:
+    """The rows from the middle down: what the expert and the discriminator look at."""
+    return frames[..., frames.shape[-2] // 2 :, :]
+
+
+class Generator(nn.Module):
+    """Paints the lower half of a face so that it says what is heard: one frame at a time."""
+
+    def __init__(self, width: float = 1.0):
+        super().__init__()
+        c16, c32, c64, c128, c256, c512 = (scaled(c, width) for c in (16, 32, 64, 128, 256, 512))
+        c80, c160, c320, c384 = c64 + c16, c128 + c32, c256 + c64, scaled(384, width)
+        self.face_encoder_blocks = nn.ModuleList(
+            nn.Sequential(*blocks)
+            for blocks in (
+                [ConvBlock(6, c16, 7, 1, 3)],
+                [ConvBlock(c16, c32, 3, 2), *residuals(c32, 2)],
+                [ConvBlock(c32, c64, 3, 2), *residuals(c64, 3)],
+                [ConvBlock(c64, c128, 3, 2), *residuals(c128, 2)],
+                [ConvBlock(c128, c256, 3, 2), *residuals(c256, 2)],
+                [ConvBlock(c256, c512, 3, 2), *residuals(c512, 1)],
+                [ConvBlock(c512, c512, 3, 1, 0), ConvBlock(c512, c512, 1, 1, 0)],
+            )
+        )
+        self.audio_encoder = speech_encoder(width, deep=1)
+        self.face_decoder_blocks = nn.ModuleList(
+            nn.Sequential(*blocks)
+            for blocks in (
+                [ConvBlock(c512, c512, 1, 1, 0)],
+                [UpBlock(2 * c512, c512, 3, 1, 0, 0), *residuals(c512, 1)],
+                [UpBlock(2 * c512, c512), *residuals(c512, 2)],
+                [UpBlock(c512 + c256, c384), *residuals(c384, 2)],
+                [UpBlock(c384 + c128, c256), *residuals(c256, 2)],
+                [UpBlock(c320, c128), *residuals(c128, 2)],
+                [UpBlock(c160, c64), *residuals(c64, 2)],
+            )
+        )
+        self.output_block = nn.Sequential(ConvBlock(c80, c32), nn.Conv2d(c32, 3, 1), nn.Sigmoid())
+
+    def forward(self, mel: Tensor, faces: Tensor) -> Tensor:
+        """Paint.
+
+        Args:
+            mel: (B, 1, 80, 16), or (B, T, 1, 80, 16): one window per frame.
+            faces: (B, 6, 96, 96), or (B, 6, T, 96, 96): the masked picture, then the reference.
+
+        Returns:
+            (B, 3, 96, 96), or (B, 3, T, 96, 96).
+        """
+        if faces.dim() == 4:
+            return self._paint(mel, faces)
+        painted = self._paint(mel.transpose(0, 1).flatten(0, 1), time_to_batch(faces))
+        return painted.unflatten(0, (faces.shape[2], -1)).permute(1, 2, 0, 3, 4)
+
+    def _paint(self, mel: Tensor, faces: Tensor) -> Tensor:
+        skips = []
+        for encode in self.face_encoder_blocks:
+            faces = encode(faces)
+            skips.append(faces)
+        x = self.audio_encoder(mel)
+        for decode in self.face_decoder_blocks:
+            x = torch.cat((decode(x), skips.pop()), dim=1)
+        return self.output_block(x)
+
+
+class SyncExpert(nn.Module):
+    """Do these five mouths belong to this speech? (The authors' SyncNet_color.)"""
+
+    def __init__(self, width: float = 1.0):
+        super().__init__()
+        c32, c64, c128, c256, c512 = (scaled(c, width) for c in (32, 64, 128, 256, 512))
+        self.face_encoder = nn.Sequential(
+            ConvBlock(15, c32, 7, 1, 3),
+            ConvBlock(c32, c64, 5, (1, 2), 1),
+            *residuals(c64, 2),
+            ConvBlock(c64, c128, 3, 2),
+            *residuals(c128, 3),
+            ConvBlock(c128, c256, 3, 2),
+            *residuals(c256, 2),
+            ConvBlock(c256, c512, 3, 2),
+            *residuals(c512, 2),
+            ConvBlock(c512, c512, 3, 2),
+            ConvBlock(c512, c512, 3, 1, 0),
+            ConvBlock(c512, c512, 1, 1, 0),
+        )
+        self.audio_encoder = speech_encoder(width, deep=2)
+
+    def forward(self, mel: Tensor, mouths: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed both.
+
+        Args:
+            mel: (B, 1, 80, 16).
+            mouths: (B, 15, 48, 96): the lower halves of five frames, frame after frame on the channels.
+
+        Returns:
+            (B, 512 width) of the speech and of the mouths, of length 1 and nowhere negative: cosines are in [0, 1].
+        """
+        speech, face = self.audio_encoder(mel), self.face_encoder(mouths)
+        return F.normalize(speech.flatten(1)), F.normalize(face.flatten(1))
+
+
+class QualityDiscriminator(nn.Module):
+    """Is this lower half of a face a photograph? No norm, neither batch nor spectral."""
+
+    def __init__(self, width: float = 1.0):
+        super().__init__()
+        c32, c64, c128, c256, c512 = (scaled(c, width) for c in (32, 64, 128, 256, 512))
+        self.face_encoder_blocks = nn.ModuleList(
+            nn.Sequential(*blocks)
+            for blocks in (
+                [LeakyBlock(3, c32, 7, 1, 3)],
+                [LeakyBlock(c32, c64, 5, (1, 2), 2), LeakyBlock(c64, c64, 5, 1, 2)],
+                [LeakyBlock(c64, c128, 5, 2, 2), LeakyBlock(c128, c128, 5, 1, 2)],
+                [LeakyBlock(c128, c256, 5, 2, 2), LeakyBlock(c256, c256, 5, 1, 2)],
+                [LeakyBlock(c256, c512, 3, 2), LeakyBlock(c512, c512)],
+                [LeakyBlock(c512, c512, 3, 2), LeakyBlock(c512, c512)],
+                [LeakyBlock(c512, c512, 3, 1, 0), LeakyBlock(c512, c512, 1, 1, 0)],
+            )
+        )
+        self.binary_pred = nn.Sequential(nn.Conv2d(c512, 1, 1), nn.Sigmoid())
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(B, 3, T, 96, 96) whole faces -> (T B, 1) probabilities of being real, all samples of the first frame first."""
+        x = lower_half(time_to_batch(frames))
+        for encode in self.face_encoder_blocks:
+            x = encode(x)
+        return self.binary_pred(x).flatten(1)

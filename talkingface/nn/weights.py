@@ -1,0 +1,342 @@
+"""Weights: files <-> tensors <-> networks. Nothing in a file is ever run, and a wrong file is named as what it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import zipfile
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from talkingface.errors import CheckpointError, MissingWeightsError
+
+log = logging.getLogger(__name__)
+
+State = dict[str, Tensor]
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "params_ema", "params", "weights")
+PREFIXES = {"module", "_orig_mod"}  # of DataParallel and torch.compile
+LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e80")  # the number with which torch.save began before 1.6
+OPTIONAL = ("num_batches_tracked",)  # old files do not have these counters, and evaluation does not use them
+
+
+@dataclass
+class Weights:
+    """What a file holds.
+
+    Attributes:
+        state: name -> tensor on the CPU, without the prefixes of wrappers; perhaps mapped from the file, so not to be
+            written to.
+        extra: plain values beside the tensors, such as step and epoch; optimizer states are left out.
+        container: "torch" (zip), "torch-legacy", "torchscript" or "safetensors".
+    """
+
+    state: State
+    extra: dict[str, Any] = field(default_factory=dict)
+    container: str = ""
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_weights(path: Path | str, key: str = "") -> Weights:
+    """Read a file of weights: torch.save (new or old), TorchScript or safetensors. Tensors only; no code of it runs.
+
+    Args:
+        key: which entry to take where a file holds several networks, such as "G"; "" finds the only one.
+
+    Raises:
+        MissingWeightsError: there is no such file.
+        CheckpointError: the path is a folder, or the file is damaged, holds no weights, or holds code.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; name one file of weights in it (.pth, .pt, .model or .safetensors).")
+    if not path.exists():
+        raise MissingWeightsError(f"{path} does not exist; checkpoints/README.md says where published weights come from.")
+    try:
+        container, content = _read(path)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # arbitrary bytes make the parsers of torch, zip and safetensors raise anything
+        raise _refused(path, error) from error
+    state, extra = _unwrap(content, path, key)
+    return Weights(_plain_names(state, path), extra, container)
+
+
+def _read(path: Path) -> tuple[str, Any]:
+    """(container, content), by the first bytes, whatever the file is called."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.startswith(b"PK\x03\x04"):
+        return _read_zip(path)
+    if start[8:9] == b"{":
+        return "safetensors", _read_safetensors(path)
+    if start.startswith(LEGACY_MAGIC):
+        return "torch-legacy", _torch_load(path, mmap=False)
+    raise CheckpointError(f"{path} {_what_else(start)}")
+
+
+def _what_else(start: bytes) -> str:
+    """What a file is that holds no weights."""
+    if not start:
+        return "is empty: the download or copy did not finish. Fetch it again."
+    if start.lstrip()[:1] == b"<":
+        return "is a web page, not weights: the download site answered with a page. Fetch the file itself."
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the weights. Run `git lfs pull` where it came from."
+    if start[257:262] == b"ustar":
+        return "is a tar file of torch 0.1, which cannot be read safely. Unpack it, if it is an archive of weights."
+    if start[:1] == b"\x80":
+        return "is a plain pickle: reading it could run code, so it was refused. Save the tensors alone, as safetensors."
+    return "is not a file of weights: expected torch.save, TorchScript or safetensors. Fetch it again or name another."
+
+
+def _read_zip(path: Path) -> tuple[str, Any]:
+    """A file of torch.save or torch.jit.save: a zip file whose parts are stored as they are."""
+    from talkingface.nn.torchscript import is_torchscript, read_tensors
+
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise CheckpointError(f"{path} is a compressed zip file, not weights. Unpack it and name the file in it.")
+        if sum(part.file_size for part in parts) > path.stat().st_size:
+            raise CheckpointError(f"{path} claims more content than it has: it is damaged. Fetch it again.")
+        if is_torchscript(archive):
+            return "torchscript", read_tensors(archive)
+    return "torch", _torch_load(path, mmap=True)
+
+
+def _torch_load(path: Path, mmap: bool) -> Any:
+    """torch's own reader, limited to tensors, plain values and the harmless types of `_harmless`."""
+    with torch.serialization.safe_globals(_harmless()):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+
+
+def _harmless() -> list[Any]:
+    """What published files hold beside tensors: option lists (attributes without behavior) and numpy numbers and arrays."""
+    core = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    types: list[Any] = [argparse.Namespace, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}]
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        types += [(core.scalar, f"{module}.scalar"), (core._reconstruct, f"{module}._reconstruct")]
+    return types
+
+
+def _read_safetensors(path: Path) -> State:
+    """Tensors, and under "metadata" what `save_weights` was told."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+        metadata = file.metadata() or {}
+    return {**content, **{name: _json(value) for name, value in metadata.items() if name not in content}}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _refused(path: Path, error: Exception) -> CheckpointError:
+    """Say whether a file is unsafe or damaged."""
+    from talkingface.nn.torchscript import RefusedError
+
+    if isinstance(error, RefusedError):
+        return CheckpointError(f"{path} was refused: {error}. Save the network's state_dict() alone.")
+    found = re.search(r"Unsupported (?:global|class|operand)[^.]*?((?:GLOBAL |class )?[\w]+(?:\.[\w]+)+)|GLOBAL ([\w.]+)", str(error))
+    if found or "weights_only" in str(error) and "Unsupported" in str(error):
+        name = (found.group(2) or found.group(1)).removeprefix("GLOBAL ") if found else "an unknown type"
+        return CheckpointError(
+            f"{path} was refused: it holds more than weights ({name}), and reading that could run code. "
+            "Ask its author for the tensors alone: torch.save(network.state_dict(), ...) or safetensors."
+        )
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    return CheckpointError(f"{path} is damaged or cut off ({path.stat().st_size} bytes; {reason}). Fetch or copy it again.")
+
+
+def _unwrap(content: Any, path: Path, key: str) -> tuple[State, dict[str, Any]]:
+    """The tensors inside the wrappers, and the plain values beside them."""
+    extra: dict[str, Any] = {}
+    if key:
+        if not isinstance(content, Mapping) or key not in content:
+            raise CheckpointError(f"{path} has no entry {key!r}. It has: {_some(_keys(content))}.")
+        extra, content = _plain_values(content, without=key), content[key]
+    while isinstance(content, Mapping) and (wrapper := _wrapper(content)):
+        extra.update(_plain_values(content, without=wrapper))
+        content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not the named tensors of a network.")
+    state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not state:
+        raise CheckpointError(f"{path} holds no network. It has: {_some(_keys(content)) or 'nothing'}.")
+    extra.update(_plain_values({name: value for name, value in content.items() if name not in state}))
+    return state, extra
+
+
+def _wrapper(content: Mapping) -> str | None:
+    """The entry in which the network lies: one of the usual names, else the only one that holds tensors."""
+    if any(isinstance(value, Tensor) and value.dim() > 0 for value in content.values()):
+        return None
+    for name in WRAPPERS:
+        if isinstance(content.get(name), Mapping):
+            return name
+    inner = [name for name, value in content.items() if isinstance(value, Mapping) and not _is_optimizer(name) and _has_tensors(value)]
+    return inner[0] if len(inner) == 1 else None
+
+
+def _has_tensors(content: Mapping) -> bool:
+    return any(isinstance(value, Tensor) for value in content.values())
+
+
+def _is_optimizer(name: Any) -> bool:
+    return "optim" in str(name).lower()
+
+
+def _plain_values(content: Mapping, without: str = "") -> dict[str, Any]:
+    """The entries that are plain, made of Python's own types."""
+    plain = {str(name): _plain(value) for name, value in content.items() if name != without and not _is_optimizer(name)}
+    return {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
+
+
+_NOT_PLAIN = object()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist() if value.dtype.kind in "biufSU" else _NOT_PLAIN
+    if isinstance(value, Tensor):
+        return value.item() if value.dim() == 0 else _NOT_PLAIN
+    if isinstance(value, argparse.Namespace):
+        return _plain_values(vars(value))
+    if isinstance(value, (list, tuple)):
+        items = [_plain(item) for item in value]
+        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
+    if isinstance(value, Mapping) and not _has_tensors(value):
+        return _plain_values(value)
+    return _NOT_PLAIN
+
+
+def _plain_names(state: State, path: Path) -> State:
+    """Names without the prefixes that DataParallel and torch.compile put in, wherever they stand."""
+    plain = {".".join(part for part in name.split(".") if part not in PREFIXES): value for name, value in state.items()}
+    if len(plain) != len(state):
+        raise CheckpointError(f"{path} holds two networks, one with and one without the prefix 'module.'. Save one alone.")
+    return plain
+
+
+def _keys(content: Any) -> list[str]:
+    return [str(name) for name in content] if isinstance(content, Mapping) else []
+
+
+# --- loading ----------------------------------------------------------------------------------------------------------
+
+
+def load_weights(
+    network: nn.Module, state: Mapping[str, Tensor], source: Path | str, optional: Collection[str] = OPTIONAL
+) -> None:
+    """Copy tensors into a network: all of it, and nothing else, or nothing at all.
+
+    Args:
+        source: where the tensors come from, for the error.
+        optional: ends of names that may be missing on either side; the network then keeps its own.
+
+    Raises:
+        CheckpointError: names or shapes differ; the message groups the differences and recognizes other networks' files.
+    """
+    own = network.state_dict()
+    required = {name for name in own if not name.endswith(tuple(optional))}
+    missing = sorted(required - state.keys())
+    unexpected = sorted(name for name in state if name not in own and not name.endswith(tuple(optional)))
+    common = {name: _as_scalar(tensor) if own[name].dim() == 0 else tensor for name, tensor in state.items() if name in own}
+    reshaped = sorted(name for name, tensor in common.items() if tensor.shape != own[name].shape)
+    if missing or unexpected or reshaped:
+        shapes = [f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}" for name in reshaped]
+        groups = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+        found = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in groups.items() if names)
+        raise CheckpointError(f"{source} does not fit {type(network).__name__}: {found}.{_advice(network, state, groups)}")
+    network.load_state_dict(common, strict=False)
+
+
+def _as_scalar(tensor: Tensor) -> Tensor:
+    """Torch 0.3 saved what is a scalar today as a vector of length 1."""
+    return tensor[0] if tensor.shape == (1,) else tensor
+
+
+def _advice(network: nn.Module, state: Mapping[str, Tensor], groups: Mapping[str, Collection[str]]) -> str:
+    label = recognise(state)
+    if label and label != recognise(network.state_dict()):
+        return f" It is a file of another network: {label}."
+    if not groups["missing"] and not groups["unexpected"]:
+        return " The names agree: the network was made with other sizes; set the same ones as in training."
+    return ""
+
+
+def _some(names: Iterable[str], count: int = 3) -> str:
+    """The first few names."""
+    names = list(names)
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
+# --- recognizing ------------------------------------------------------------------------------------------------------
+
+known_networks: dict[str, Callable[[], nn.Module]] = {}
+
+
+def register_network(label: str, factory: Callable[[], nn.Module]) -> None:
+    """Make the files of a published network known, so that they are recognized in the wrong place.
+
+    Args:
+        label: what a user would call it, with its file: "the lip-sync expert of Wav2Lip (lipsync_expert.pth)".
+        factory: builds the published network; it is called on the meta device, and only to explain an error.
+    """
+    known_networks[label] = factory
+
+
+def recognise(state: Mapping[str, Tensor]) -> str | None:
+    """The label of the registered network that these tensors belong to: nine of ten names and shapes agree."""
+    given = _signature(state)
+    with torch.device("meta"):
+        signatures = {label: _signature(factory().state_dict()) for label, factory in known_networks.items()}
+    likeness = {label: len(given & known) / len(given | known) for label, known in signatures.items()}
+    best = max(likeness, key=lambda label: likeness[label], default=None)
+    return best if best is not None and likeness[best] >= 0.9 else None
+
+
+def _signature(state: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
+    return {(name, tuple(tensor.shape)) for name, tensor in state.items() if not name.endswith(OPTIONAL)}
+
+
+# --- saving -----------------------------------------------------------------------------------------------------------
+
+
+def save_weights(path: Path | str, state: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
+    """Write tensors as safetensors, whole or not at all.
+
+    Args:
+        metadata: plain values to keep beside them; `read_weights` returns them as `extra`.
+
+    Raises:
+        MediaError: the disk is full or the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    from talkingface.media.files import atomic
+
+    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
+    content = save(tensors, {name: json.dumps(value) for name, value in (metadata or {}).items()})
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,269 @@
+"""LSE: planted delays are found, long clips are scored as short ones, and what cannot be scored says why."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from talkingface.errors import CheckpointError, ConfigError, MissingWeightsError, ScoreError
+from talkingface.media.audio import mfcc, write_audio
+from talkingface.media.video import Video, write_video
+from talkingface.metric import sync
+from talkingface.metric.sync import LSE, DemoLSE
+from talkingface.model.syncnet.networks import SyncNet
+from talkingface.nn.weights import save_weights
+from talkingface.registry import METRICS
+
+FRAMES = 60
+
+
+class LoudnessNet(nn.Module):
+    """A judge in closed form: lips are as bright as speech is loud. Counts the frames that it was shown."""
+
+    image_size, embedding = 16, 2
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+        self.frames_seen = 0
+
+    def lip_sequence(self, frames, chunk):
+        self.frames_seen += frames.shape[2]
+        light = frames.float().mean(dim=(0, 1, 3, 4)).unfold(0, 5, 1).mean(1) / 255
+        return self.code(light)
+
+    def audio_sequence(self, features, chunk):
+        return self.code((features[0].unfold(0, 20, 4).mean(1) - features[0].min()) / 8)
+
+    @staticmethod
+    def code(value):
+        return torch.stack([torch.sin(3 * value), torch.cos(3 * value)], dim=1)
+
+
+class Planted(LSE):
+    """LSE with the judge in closed form."""
+
+    def load_network(self, path):
+        return LoudnessNet()
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """A metric whose weights file exists; its judge does not read it."""
+    (tmp_path / "judge").write_bytes(b"judge")
+    return Planted(weights=tmp_path / "judge")
+
+
+@pytest.fixture
+def levels():
+    """Loudness of each frame, and how open the mouth is."""
+    return np.random.default_rng(3).random(FRAMES)
+
+
+def speech(levels, delay=0.0):
+    """A tone as loud as the levels, 40 ms each, `delay` frames late."""
+    loud = np.repeat(1e-3 * np.exp(4 * levels), 640)
+    tone = loud * np.sin(np.arange(len(loud)) * 0.9)
+    return np.roll(tone, round(640 * delay)).astype(np.float32)
+
+
+def faces(levels):
+    return np.broadcast_to((levels * 255).astype(np.uint8)[:, None, None, None], (len(levels), 32, 48, 3))
+
+
+@pytest.fixture
+def clip(tmp_path, levels):
+    path = tmp_path / "clip.avi"
+    write_video(path, faces(levels), 25, audio=speech(levels), lossless=True)
+    return path
+
+
+@pytest.mark.parametrize("delay", [-10, -1, 0, 3, 10])
+def test_a_planted_delay_is_found_with_its_sign(judge, levels, clip, tmp_path, delay):
+    write_audio(tmp_path / "late.wav", speech(levels, delay))
+    scores = judge.score(Video(clip), None, tmp_path / "late.wav")
+    assert scores["offset"] == -delay
+    assert scores["LSE-C"] > 0
+
+
+def test_the_muxed_sound_is_the_default(judge, clip):
+    assert judge.score(Video(clip))["offset"] == 0
+
+
+def test_50_fps_are_read_at_25(judge, levels, tmp_path):
+    write_video(tmp_path / "fast.avi", np.repeat(faces(levels), 2, axis=0), 50, audio=speech(levels, 4), lossless=True)
+    assert judge.score(Video(tmp_path / "fast.avi"))["offset"] == -4
+
+
+def test_lips_are_not_looked_at_again_for_other_speech(judge, levels, clip, tmp_path):
+    write_audio(tmp_path / "other.wav", speech(levels[::-1]))
+    own, other = judge.score(Video(clip)), judge.score(Video(clip), None, tmp_path / "other.wav")
+    assert judge.network.frames_seen == FRAMES
+    assert own["LSE-C"] > other["LSE-C"] and own["LSE-D"] < other["LSE-D"]
+
+
+def test_a_second_scoring_computes_nothing(judge, clip):
+    first = judge.score(Video(clip))
+    again = Planted(weights=judge.weights)
+    assert again.score(Video(clip)) == first
+    assert "network" not in vars(again)
+
+
+def test_other_settings_are_computed_anew(judge, clip):
+    judge.score(Video(clip))
+    other = Planted(weights=judge.weights, vshift=10)
+    other.score(Video(clip))
+    assert "network" in vars(other)
+
+
+@pytest.mark.parametrize(("frames", "sound_frames"), [(5, 5), (5, 60), (60, 5)])
+def test_a_clip_of_five_frames_is_too_short(judge, tmp_path, levels, frames, sound_frames):
+    write_video(tmp_path / "short.avi", faces(levels[:frames]), 25, lossless=True)
+    write_audio(tmp_path / "short.wav", speech(levels[:sound_frames]))
+    with pytest.raises(ScoreError, match="too short.*6 frames"):
+        judge.score(Video(tmp_path / "short.avi"), None, tmp_path / "short.wav")
+
+
+def test_six_frames_are_scored(judge, tmp_path, levels):
+    write_video(tmp_path / "short.avi", faces(levels[:6]), 25, audio=speech(levels[:6]), lossless=True)
+    assert np.isfinite(list(judge.score(Video(tmp_path / "short.avi")).values())).all()
+
+
+def test_a_silent_file_cannot_be_scored(judge, tmp_path, levels):
+    write_video(tmp_path / "mute.avi", faces(levels), 25, lossless=True)
+    with pytest.raises(ScoreError, match="no sound"):
+        judge.score(Video(tmp_path / "mute.avi"))
+
+
+def test_absent_weights_are_named_with_their_place(clip, tmp_path):
+    metric = LSE()
+    metric.checkpoints_dir = tmp_path / "weights"
+    with pytest.raises(MissingWeightsError, match="syncnet_python") as error:
+        metric.score(Video(clip))
+    assert str(tmp_path / "weights" / "LSE" / "syncnet_v2.model") in str(error.value)
+    assert metric.protocol()["weights_hash"] is None
+
+
+@pytest.mark.parametrize("setting", [{"protocol": "track"}, {"decode": "png"}, {"vshift": 0}, {"batch_size": 0}])
+def test_a_setting_out_of_range_is_refused(setting):
+    with pytest.raises(ConfigError, match=next(iter(setting))):
+        LSE(**setting)
+
+
+def test_the_protocol_tells_judges_apart(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_bytes(name.encode())
+    first, second = (LSE(weights=tmp_path / name).protocol() for name in "ab")
+    assert first["weights_hash"] != second["weights_hash"] and json.dumps(first)
+
+
+# --- the maths -------------------------------------------------------------------------------------------------------
+
+
+def test_distances_equal_torch_on_padded_speech():
+    rng = np.random.default_rng(0)
+    lips, heard = rng.normal(size=(2, 24, 16)).astype(np.float32)
+    padded = np.pad(heard, ((15, 15), (0, 0)))
+    found = sync.distances(lips, padded)
+    for k in (0, 7, 15, 30):
+        expected = torch.nn.functional.pairwise_distance(torch.from_numpy(lips), torch.from_numpy(padded[k : k + 24]))
+        np.testing.assert_allclose(found[:, k], expected, rtol=1e-5)
+
+
+def test_distances_block_by_block_are_the_same(judge, tmp_path):
+    rng = np.random.default_rng(1)
+    lips, heard = rng.normal(size=(2, 50, 8)).astype(np.float32)
+    stored = [sync.Embeddings(tmp_path / name, 8) for name in ("lips", "speech")]
+    for rows, values in zip(stored, (lips, heard), strict=True):
+        rows.write([values[:13], values[13:]])
+    padded = np.pad(heard[:40], ((15, 15), (0, 0)))  # the clip ends before the stored speech does: zeros from there on
+    np.testing.assert_array_equal(judge.distances(*stored, count=40, block=7), sync.distances(lips[:40], padded))
+
+
+def test_the_first_of_equal_shifts_wins():
+    score = sync.sync_score(np.ones((8, 31), np.float32))
+    assert (score.offset, score.confidence, score.distance) == (15, 0.0, 1.0)
+
+
+def test_confidence_is_the_median_minus_the_minimum():
+    dists = np.tile(np.arange(31, dtype=np.float32), (20, 1))
+    dists[:, 12] = -4
+    score = sync.sync_score(dists)
+    assert (score.offset, score.distance, score.confidence) == (3, -4.0, 18.0)
+    assert score.curve.shape == (20,) and score.curve[10] == 18.0
+
+
+@pytest.fixture
+def small():
+    torch.manual_seed(0)
+    return SyncNet(width=0.05, image_size=96, embedding=12).eval()
+
+
+@pytest.mark.parametrize("count", [5, 8, 24, 31])
+def test_blocks_of_frames_equal_single_windows(small, count):
+    frames = np.random.default_rng(0).integers(0, 256, (count, 96, 96, 3), np.uint8)
+    blocks = np.concatenate(list(sync.lip_embeddings(small, frames, batch_size=2)))
+    bgr = torch.from_numpy(frames[..., ::-1].copy()).float().permute(3, 0, 1, 2)
+    with torch.no_grad():
+        windows = small.lip(torch.stack([bgr[:, v : v + 5] for v in range(count - 4)]))
+    np.testing.assert_allclose(blocks, windows, rtol=1e-3, atol=1e-4 * windows.abs().max())
+
+
+def test_blocks_of_speech_equal_single_windows(small, monkeypatch):
+    features = mfcc((3000 * np.random.default_rng(0).normal(size=32_000)).astype(np.int16))
+    blocks = np.concatenate(list(sync.speech_embeddings(small, features, batch_size=1)))  # 50 windows a block
+    count = 1 + (features.shape[1] - 20) // 4
+    with torch.no_grad():
+        windows = small.audio(torch.stack([torch.from_numpy(features[None, :, 4 * v : 4 * v + 20]).float() for v in range(count)]))
+    np.testing.assert_allclose(blocks, windows, rtol=1e-3, atol=1e-4 * windows.abs().max())
+
+
+def test_frames_are_resized_whole():
+    wide = np.zeros((6, 40, 90, 3), np.uint8)
+    wide[:, :, 45:, 0] = 255  # red on the right
+    (block,) = sync.frame_blocks(wide, 20, 10)
+    assert block.shape == (6, 20, 20, 3)
+    assert block[:, :, 12:, 2].min() == 255 and block[..., :2].max() == 0  # BGR
+
+
+def test_jpeg_frames_give_other_scores_under_another_protocol(judge, clip):
+    jpeg = Planted(weights=judge.weights, decode="jpeg")
+    assert jpeg.protocol() != judge.protocol()
+    assert jpeg.score(Video(clip))["offset"] == judge.score(Video(clip))["offset"]
+
+
+# --- the demo judge --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def demo_weights(tmp_path, small):
+    path = tmp_path / "demo.safetensors"
+    save_weights(path, small.state_dict(), {"width": 0.05, "image_size": 96, "embedding": 12})
+    return path
+
+
+def test_the_demo_judge_is_built_as_its_file_says_and_labelled(demo_weights, clip, small):
+    metric = METRICS["DemoLSE"](weights=demo_weights)
+    scores = metric.score(Video(clip))
+    assert list(scores) == ["LSE-C (demo judge)", "LSE-D (demo judge)", "offset (demo judge)"]
+    assert not set(scores) & set(LSE.columns)
+    assert (metric.network.image_size, metric.network.embedding) == (96, 12)
+    assert torch.equal(metric.network.netfclip[3].weight, small.netfclip[3].weight)
+    assert metric.protocol()["judge"] == "demo"
+
+
+def test_weights_without_sizes_are_no_demo_judge(tmp_path, small, clip):
+    save_weights(tmp_path / "bare.safetensors", small.state_dict())
+    with pytest.raises(CheckpointError, match="metadata"):
+        DemoLSE(weights=tmp_path / "bare.safetensors").score(Video(clip))
+
+
+@pytest.mark.slow
+def test_published_names_load_and_a_real_clip_is_scored(real_data, tmp_path):
+    torch.manual_seed(0)
+    torch.save({k: v for k, v in SyncNet().state_dict().items() if "num_batches" not in k}, tmp_path / "syncnet_v2.model")
+    path = next(path for path in sorted(real_data.glob("voxceleb2/**/*.mp4")) if Video(path).has_audio)
+    scores = LSE(weights=tmp_path / "syncnet_v2.model").score(Video(path))
+    assert scores["LSE-D"] > 0 and -15 <= scores["offset"] <= 15
