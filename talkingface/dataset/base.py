@@ -139,7 +139,7 @@ class ClipDataset(ABC):
             what = "is not a folder" if self.root.exists() else "does not exist"
             raise DatasetError(f"{self.root} {what}; put the clips there or set --{name}.root. See dataset/README.md.")
 
-    def build(self) -> None:    # noqa: B027 - nothing to do is the rule
+    def build(self) -> None:  # noqa: B027 - nothing to do is the rule
         """Make what can be made on the spot (the demo world); most data sets have nothing to do here."""
 
 

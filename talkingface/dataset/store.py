@@ -1,10 +1,10 @@
 """Where the features of clips are kept, and what they were made of.
 
-    <folder>/<settings>/settings.json               what the features depend on; <settings> ends in a hash of it
-    <folder>/<settings>/<clip name>.clip/           the features of one clip; complete, for it appears by a rename
-    <folder>/<settings>/<clip name>.clip/clip.json  the files that they were made of, with their hashes
-    <folder>/<settings>/.partial/                   features in the making; left-overs of dead processes are removed
-    <folder>/set_aside.jsonl                        clips that cannot be used, one a line, with the reason
+<folder>/<settings>/settings.json               what the features depend on; <settings> ends in a hash of it
+<folder>/<settings>/<clip name>.clip/           the features of one clip; complete, for it appears by a rename
+<folder>/<settings>/<clip name>.clip/clip.json  the files that they were made of, with their hashes
+<folder>/<settings>/.partial/                   features in the making; left-overs of dead processes are removed
+<folder>/set_aside.jsonl                        clips that cannot be used, one a line, with the reason
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Store:
         sources = described(clip)
         manifest = json.dumps({"clip": clip.name, "sources": sources}, sort_keys=True, indent=1)
         if same_hashes(self.sources(clip), sources):
-            self.write(self.clip_folder(clip) / "clip.json", manifest)    # new times, so that the next look is quick
+            self.write(self.clip_folder(clip) / "clip.json", manifest)  # new times, so that the next look is quick
             return False
         with self.temporary() as folder:
             prepare(clip, folder)

@@ -31,7 +31,9 @@ def num_cores() -> int:
 
 
 def in_processes(work: Work[Item, Result], items: Sequence[Item], count: int) -> Generator[tuple[Item, Result | None]]:
-    """The results of `work`, in the order in which they get ready; None where the item killed its process, also when alone.
+    """The results of `work`, in the order in which they get ready; None where an item killed its process.
+
+    When a process dies, those items that may have been in it are tried again one by one, which tells the culprit.
 
     Args:
         work: picklable; sent to each process once.
@@ -46,29 +48,42 @@ def in_processes(work: Work[Item, Result], items: Sequence[Item], count: int) ->
         running: dict[Future[Result], Item] = {}
         with processes(count, work) as pool, suppress(BrokenProcessPool):
             while queue or running:
-                while queue and len(running) < 2 * count:
+                while queue and len(running) <= count:
                     running[pool.submit(do, queue[0])] = queue[0]
                     queue.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     result = future.result()
                     yield running.pop(future), result
-        for item in running.values():
-            yield item, alone(work, item)
+        yield from one_by_one(work, list(running.values()))
 
 
-def alone(work: Work[Item, Result], item: Item) -> Result | None:
-    """The result of one item in a process of its own, None if the process died."""
-    with processes(1, work) as pool:
-        try:
-            pool.submit(is_ready).result()
-        except BrokenProcessPool as error:
-            raise DatasetError(
-                "no worker process can start; use --prepare.workers=1. A script of yours needs 'if __name__ == \"__main__\":'."
-            ) from error
-        try:
-            return pool.submit(do, item).result()
-        except BrokenProcessPool:
-            return None
+def one_by_one(work: Work[Item, Result], items: Sequence[Item]) -> Generator[tuple[Item, Result | None]]:
+    """The results of `work`, with one item at a time in one process, and a new process after each that dies."""
+    queue = deque(items)
+    while queue:
+        with processes(1, work) as pool:
+            check_start(pool)
+            alive = True
+            while queue and alive:
+                result: Result | None = None
+                try:
+                    result = pool.submit(do, queue[0]).result()
+                except BrokenProcessPool:
+                    alive = False
+                yield queue.popleft(), result
+
+
+def check_start(pool: ProcessPoolExecutor) -> None:
+    """Refuse processes that die without having been given work.
+
+    Raises:
+        DatasetError: the reasons that are likely, and what to do.
+    """
+    try:
+        pool.submit(is_ready).result()
+    except BrokenProcessPool as error:
+        hint = "use --prepare.workers=1. A script of your own needs 'if __name__ == \"__main__\":' around its calls."
+        raise DatasetError(f"worker processes die at their start, maybe for lack of memory: {hint}") from error
 
 
 @contextmanager

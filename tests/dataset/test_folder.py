@@ -42,7 +42,9 @@ def test_a_clip_says_what_it_says_and_is_its_own_truth(fill):
 
 
 def test_the_first_sub_folder_is_the_speaker_and_no_speaker_is_split(fill):
-    dataset = Folder(fill(*(f"speaker{i}/day{j}/{k}.mp4" for i in range(5) for j in range(2) for k in range(2))), test_fraction=0.4)
+    dataset = Folder(
+        fill(*(f"speaker{i}/day{j}/{k}.mp4" for i in range(5) for j in range(2) for k in range(2))), test_fraction=0.4
+    )
     speakers = [{clip.speaker for clip in dataset.clips(split)} for split in SPLITS]
     assert set.union(*speakers) == {f"speaker{i}" for i in range(5)} and sum(map(len, speakers)) == 5 and all(speakers)
 
@@ -52,7 +54,7 @@ def test_speakers_can_be_taken_by_clip(fill):
     assert {clip.speaker for clip in clips.values()} == {"dump/a", "dump/b", "dump/c"}
 
 
-@pytest.mark.parametrize("name", ["with blanks.mp4", "it's \"quoted\".mp4", "Ünïcödé 話す.mp4", "v1.2, final.mp4", "%2E-$(x).mp4"])
+@pytest.mark.parametrize("name", ["with blanks.mp4", 'it\'s "quoted".mp4', "Ünïcödé 話す.mp4", "v1.2, final.mp4", "%2E-$(x).mp4"])
 def test_odd_names_work_in_folders_and_in_lists(fill, tmp_path, name):
     root = fill(name, "b.mp4", "c.mp4")
     assert Path(name).stem in all_clips(Folder(root))
@@ -88,7 +90,15 @@ def test_a_sound_setting_that_names_nothing_is_refused(fill):
 
 @pytest.mark.parametrize(
     "text",
-    ["a.mp4 b.wav", "a b", "a.mp4\tb.wav", "a.mp4,b.wav", "video,audio\na.mp4,b.wav", '"a.mp4" "b.wav"', "\ufeffa.mp4   b.wav\r\n"],
+    [
+        "a.mp4 b.wav",
+        "a b",
+        "a.mp4\tb.wav",
+        "a.mp4,b.wav",
+        "video,audio\na.mp4,b.wav",
+        '"a.mp4" "b.wav"',
+        "\ufeffa.mp4   b.wav\r\n",
+    ],
 )
 def test_pairs_are_read_as_text_and_as_csv(fill, tmp_path, text):
     root = fill("a.mp4", "b.wav", "b.mp4")
@@ -142,7 +152,9 @@ def test_a_list_that_is_no_text_or_is_not_there_is_named(fill, tmp_path):
 
 
 def test_a_missing_root_is_named_with_its_setting_and_where_to_read():
-    with pytest.raises(DatasetError, match=r"nowhere does not exist; put the clips there or set --folder.root. See dataset/README.md"):
+    with pytest.raises(
+        DatasetError, match=r"nowhere does not exist; put the clips there or set --folder.root. See dataset/README.md"
+    ):
         Folder("nowhere").clips("train")
 
 

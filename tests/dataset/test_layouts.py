@@ -1,4 +1,5 @@
 import inspect
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,14 +12,14 @@ from talkingface.errors import DatasetError
 from talkingface.registry import DATASETS, normalize
 
 SPLITS = ("train", "val", "test")
-PROPERTIES = next(iter(talkingface.__path__)) + "/properties/dataset"
+PROPERTIES = Path(talkingface.__path__[0]) / "properties" / "dataset"
 
 
 @pytest.fixture
 def fill(tmp_path):
     """Make files (nothing reads their content) below the root of a data set."""
 
-    def make(*names, **lists):
+    def make(*names):
         for name in names:
             path = tmp_path / "root" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +35,7 @@ def names(dataset, split):
 
 @pytest.mark.parametrize("name", ["folder", "lrs2", "voxceleb2", "hdtf"])
 def test_settings_are_the_constructor_arguments_with_their_defaults(name):
-    text = open(f"{PROPERTIES}/{name}.yaml", encoding="utf-8").read()
+    text = (PROPERTIES / f"{name}.yaml").read_text(encoding="utf-8")
     settings = yaml.safe_load(text)
     defaults = {key: p.default for key, p in inspect.signature(DATASETS[name]).parameters.items()}
     assert text.startswith("# ") and settings[name] == defaults
@@ -43,7 +44,9 @@ def test_settings_are_the_constructor_arguments_with_their_defaults(name):
 
 
 def test_lrs2_reads_its_official_lists(fill):
-    root = fill("mvlrs_v1/main/6331/00001.mp4", "mvlrs_v1/main/6331/00002.mp4", "mvlrs_v1/main/7002/00001.mp4", "train.txt", "test.txt")
+    root = fill(
+        "mvlrs_v1/main/6331/00001.mp4", "mvlrs_v1/main/6331/00002.mp4", "mvlrs_v1/main/7002/00001.mp4", "train.txt", "test.txt"
+    )
     (root / "train.txt").write_text("6331/00001\n6331/00002 NF MV\n")
     (root / "test.txt").write_text("7002/00001.mp4 3\n")
     for dataset in (LRS2(root), LRS2(root / "mvlrs_v1", filelists=root), LRS2(root / "mvlrs_v1/main", filelists=root)):
@@ -83,7 +86,9 @@ def test_lrs2_names_the_pair_that_is_wrong(fill, tmp_path):
 
 
 def test_lrs2_without_lists_names_all_places_for_them(fill):
-    with pytest.raises(DatasetError, match=r"no train list: .*root/filelist/train.txt, .*root/filelists/train.txt.* See dataset/README.md"):
+    with pytest.raises(
+        DatasetError, match=r"no train list: .*root/filelist/train.txt, .*root/filelists/train.txt.* See dataset/README.md"
+    ):
         LRS2(fill("mvlrs_v1/main/a/1.mp4")).clips("train")
 
 
@@ -91,7 +96,7 @@ def test_voxceleb2_keeps_its_official_test_part(fill):
     root = fill(
         *(f"dev/mp4/id{i}/video/0000{j}.mp4" for i in range(6) for j in range(2)),
         "test/mp4/id9/video/00001.mp4", "dev/aac/id0/video/00000.m4a", "dev/extra/id7/00001.mp4",
-    )    # fmt: skip
+    )  # fmt: skip
     dataset = VoxCeleb2(root)
     assert names(dataset, "test") == ["test/mp4/id9/video/00001"]
     speakers = [{clip.speaker for clip in dataset.clips(split)} for split in SPLITS]
@@ -101,7 +106,9 @@ def test_voxceleb2_keeps_its_official_test_part(fill):
     assert sounds["dev/mp4/id0/video/00001"] == root / "dev/mp4/id0/video/00001.mp4"
 
 
-@pytest.mark.parametrize("layout", ["mp4/id{}/video/1.mp4", "dev/mp4/id{}/video/1.mp4", "id{}/video/1.mp4", "id{}/1.mp4", "id{}.mp4"])
+@pytest.mark.parametrize(
+    "layout", ["mp4/id{}/video/1.mp4", "dev/mp4/id{}/video/1.mp4", "id{}/video/1.mp4", "id{}/1.mp4", "id{}.mp4"]
+)
 def test_voxceleb2_knows_speakers_in_every_layout(fill, layout):
     dataset = VoxCeleb2(fill(*(layout.format(i) for i in range(10))))
     speakers = [sorted(clip.speaker for clip in dataset.clips(split)) for split in SPLITS]
@@ -116,7 +123,9 @@ def test_voxceleb2_file_lists_win(fill):
 
 
 def test_voxceleb2_crosses_test_clips(fill):
-    clips = VoxCeleb2(fill(*(f"dev/mp4/id{i}/v/1.mp4" for i in range(3)), "test/mp4/x/v/1.mp4", "test/mp4/y/v/1.mp4"), cross=True).clips("test")
+    clips = VoxCeleb2(
+        fill(*(f"dev/mp4/id{i}/v/1.mp4" for i in range(3)), "test/mp4/x/v/1.mp4", "test/mp4/y/v/1.mp4"), cross=True
+    ).clips("test")
     assert [(clip.face.parts[-3], clip.audio.parts[-3], clip.truth) for clip in clips] == [("x", "y", None), ("y", "x", None)]
 
 
@@ -128,7 +137,13 @@ def test_the_real_clips_are_split(real_data):
 
 
 def test_hdtf_knows_its_speakers_by_name(fill):
-    root = fill("RD_Radio1_000.mp4", "RD_Radio2_000.mp4", "clips/WRA_BobCasey0_000.mp4", "clips/WDA_BobCasey1_010.mp4", "WDA_Kim_Schrier_001.mp4")
+    root = fill(
+        "RD_Radio1_000.mp4",
+        "RD_Radio2_000.mp4",
+        "clips/WRA_BobCasey0_000.mp4",
+        "clips/WDA_BobCasey1_010.mp4",
+        "WDA_Kim_Schrier_001.mp4",
+    )
     clips = {clip.name: clip.speaker for split in SPLITS for clip in HDTF(root).clips(split)}
     assert list(dict(sorted(clips.items())).values()) == ["RD_Radio1", "RD_Radio2", "Kim_Schrier", "BobCasey", "BobCasey"]
 
@@ -156,5 +171,7 @@ def test_hdtf_lists_that_are_wrong_are_named(fill, tmp_path):
 
 @pytest.mark.parametrize("cls, name", [(VoxCeleb2, "voxceleb2"), (HDTF, "hdtf"), (LRS2, "lrs2")])
 def test_a_missing_root_is_named_with_its_setting(cls, name):
-    with pytest.raises(DatasetError, match=rf"gone does not exist; put the clips there or set --{name}.root. See dataset/README.md"):
+    with pytest.raises(
+        DatasetError, match=rf"gone does not exist; put the clips there or set --{name}.root. See dataset/README.md"
+    ):
         cls("gone").clips("train")

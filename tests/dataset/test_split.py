@@ -8,7 +8,11 @@ from talkingface.errors import ConfigError
 
 
 def clips_of(speakers, each=2):
-    return [Clip(f"{speaker}/{i}", f"{speaker}/{i}.mp4", f"{speaker}/{i}.mp4", speaker=speaker) for speaker in speakers for i in range(each)]
+    return [
+        Clip(f"{speaker}/{i}", f"{speaker}/{i}.mp4", f"{speaker}/{i}.mp4", speaker=speaker)
+        for speaker in speakers
+        for i in range(each)
+    ]
 
 
 def split_of(splits):
