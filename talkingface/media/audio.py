@@ -74,11 +74,11 @@ def _resampled(frames: Packets, rate: int, channels: int) -> Iterator[tuple[floa
     from av.audio.resampler import AudioResampler
 
     layout = "mono" if channels == 1 else "stereo"
-    made_for, resampler = None, None
+    made_for, resampler = None, AudioResampler("fltp", layout, rate)
     for frame in frames:
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if kind != made_for:
-            if resampler is not None:
+            if made_for is not None:
                 yield from ((None, piece.to_ndarray()) for piece in resampler.resample(None))
             made_for, resampler = kind, AudioResampler("fltp", layout, rate)
         time = frame.time
@@ -86,7 +86,7 @@ def _resampled(frames: Packets, rate: int, channels: int) -> Iterator[tuple[floa
         for piece in resampler.resample(frame):
             yield time, piece.to_ndarray()
             time = None
-    if resampler is not None:
+    if made_for is not None:
         yield from ((None, piece.to_ndarray()) for piece in resampler.resample(None))
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-NOT_MEDIA = {"tty", "hls", "concat", "dash", "image2", "ffmetadata", "sdp", "lrc", "srt", "webvtt", "ass"}    # text, or lists of other files
+# text that FFmpeg would draw, and lists that make it open other files
+NOT_MEDIA = {"tty", "hls", "concat", "dash", "image2", "ffmetadata", "sdp", "lrc", "srt", "webvtt", "ass"}
 
 
 @contextmanager
@@ -40,9 +41,8 @@ def open_media(path: Path | str) -> Iterator[InputContainer]:
 def unreadable(path: Path, error: Exception) -> MediaError:
     """What to tell when FFmpeg cannot read a file."""
     reason = getattr(error, "strerror", None) or str(error)
-    return MediaError(
-        f"{path} cannot be read ({reason}): it is cut short, damaged, or no video or sound file. Play it to see, then convert or copy it again."
-    )
+    cause = "it is cut short, damaged, or no video or sound file"
+    return MediaError(f"{path} cannot be read ({reason}): {cause}. Play it to see, then convert or copy it again.")
 
 
 def moving_stream(container: InputContainer) -> VideoStream | None:

@@ -33,10 +33,9 @@ def read_image(path: Path | str) -> np.ndarray:
     path = existing_file(path)
     data = path.read_bytes()
     image = decode_image(data)
-    if image is None:
-        raise MediaError(f"{path} is not a picture that can be read, or it is damaged. Save it again as PNG or JPEG.")
-    if data.startswith(JPEG) and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise MediaError(f"{path} is cut short: its JPEG data has no end. Copy or download it again.")
+    has_end = not data.startswith(JPEG) or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
+    if image is None or not has_end:
+        raise MediaError(f"{path} is no picture that can be read, or it is damaged or cut short. Save it again as PNG or JPEG.")
     return image
 
 
@@ -80,7 +79,8 @@ def write_image(path: Path | str, image: np.ndarray) -> None:
     bgr = image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
     written, data = cv2.imencode(path.suffix.lower(), bgr)
     if not written:
-        raise MediaError(f"{path}: this picture of {image.shape[1]} x {image.shape[0]} cannot be stored as {path.suffix}; use .png.")
+        size = f"{image.shape[1]} x {image.shape[0]}"
+        raise MediaError(f"{path}: a picture of {size} cannot be stored as {path.suffix}; use .png.")
     with atomic(path) as temporary:
         temporary.write_bytes(data.tobytes())
 

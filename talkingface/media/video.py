@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -17,7 +17,7 @@ import numpy as np
 
 from talkingface.errors import MediaError
 from talkingface.media import audio as sound
-from talkingface.media.container import Packets, moving_stream, open_media, unreadable
+from talkingface.media.container import Packets, moving_stream, open_media
 from talkingface.media.files import atomic, content_hash, existing_file
 from talkingface.media.image import decode_image, is_image, read_image, resize
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 STILL_FPS = 25.0
-CLOCK_SLACK = 1e-3    # seconds: containers such as Matroska round timestamps to milliseconds
+CLOCK_SLACK = 6e-4    # seconds: Matroska and others round timestamps to milliseconds
+SEEK_FROM = 1.0       # seconds: decoding less is faster than seeking
 AAC_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 BT601, BT601_PRIMARIES = 6, 6    # FFmpeg's numbers for SMPTE 170M
 JPEG_BIT_RATE = 200_000
@@ -42,6 +43,7 @@ class Source(NamedTuple):
     height: int
     fps: float
     begin: float
+    slack: float
     duration: float
     has_audio: bool
 
@@ -76,7 +78,7 @@ class Video:
             raise MediaError(f"{self.path}: a video has more than 0 frames per second, not {fps}.")
         self.start, self.stop = float(start), math.inf if stop is None else float(stop)
         if not 0 <= self.start < self.stop:
-            raise MediaError(f"{self.path}: the part from {start} s to {stop} s is empty; start must be 0 or more, and before stop.")
+            raise MediaError(f"{self.path}: nothing lies from {start} s to {stop} s; start must be 0 or more, and before stop.")
         self._fps = fps
         self._count: int | None = None
 
@@ -94,7 +96,7 @@ class Video:
         if pictures:
             height, width = read_image(pictures[0]).shape[:2]
             fps = self._fps or STILL_FPS
-            return Source(width, height, fps, 0.0, len(pictures) / fps, False)
+            return Source(width, height, fps, 0.0, 0.0, len(pictures) / fps, False)
         return _probe(self.path)
 
     @cached_property
@@ -145,11 +147,8 @@ class Video:
         if self._pictures:
             yield from self._read_pictures()
             return
-        last, image = None, np.empty(0)
         for frame in self.decoded():
-            image = image.copy() if frame is last else self._to_rgb(frame)
-            last = frame
-            yield image
+            yield self._to_rgb(frame)
 
     def __len__(self) -> int:
         """Number of frames; the first call decodes the file, because its head cannot be trusted."""
@@ -171,16 +170,18 @@ class Video:
     def decoded(self) -> Iterator[VideoFrame]:
         """The frames as PyAV decodes them, timed but neither rotated nor converted; a repeated frame is the same object."""
         count = 0
-        for count, frame in enumerate(self._in_time(self._timed_frames()), 1):
+        for frame in self._in_time(self._timed_frames()):
+            count += 1
             yield frame
         if not count:
-            raise MediaError(f"{self.path}: no frame lies between {self.start} s and {self.stop} s; the video lasts {self._source.duration:.2f} s.")
+            lasts = f"the video lasts {self._source.duration:.2f} s"
+            raise MediaError(f"{self.path}: no frame lies between {self.start} s and {self.stop} s; {lasts}.")
         self._count = count
 
     def _in_time(self, timed: Iterator[tuple[float, VideoFrame]]) -> Iterator[VideoFrame]:
         """Pick, for each instant, the last frame that is not later."""
         same_rate = abs(self.fps - self.source_fps) < 1e-3 * self.source_fps
-        slack = 0.5 / self.source_fps if same_rate else min(CLOCK_SLACK, 0.1 / self.source_fps)
+        slack = 0.5 / self.source_fps if same_rate else self._source.slack
         index, shown, time = 0, None, 0.0
 
         def instant() -> float:
@@ -194,20 +195,33 @@ class Video:
                 index += 1
             shown = frame
         end = time + 1 / self.source_fps
-        while shown is not None and instant() + slack < end and instant() <= self.stop - 1e-6:
+        while shown is not None and instant() + CLOCK_SLACK < end and instant() <= self.stop - 1e-6:
             yield shown
             index += 1
 
     def _timed_frames(self) -> Iterator[tuple[float, VideoFrame]]:
-        """(seconds since the first frame of the file, frame), in order of time."""
+        """(seconds since the first frame of the file, frame), in order of time, the first not later than `start`."""
+        if self.start > SEEK_FROM:
+            found = self._decode(self.start)
+            first = next(found, None)
+            if first is not None and first[0] <= self.start:
+                yield first
+                yield from found
+                return
+            logger.debug("%s cannot be searched; decoding from its beginning", self.path)
+        yield from self._decode(0.0)
+
+    def _decode(self, seconds: float) -> Iterator[tuple[float, VideoFrame]]:
+        """Decode from the last key frame before `seconds`, where the container knows it, to the end."""
         source = self._source
         with open_media(self.path) as container:
             stream = moving_stream(container)
             packets = Packets(container, stream)
-            if self.start > 0:
-                _seek(container, stream, source.begin + self.start)
+            if seconds:
+                _seek(container, stream, source.begin + seconds)
             time, count = -1 / source.fps, 0
-            for count, frame in enumerate(packets, 1):
+            for frame in packets:
+                count += 1
                 guess = time + 1 / source.fps
                 time = max(time, guess if frame.time is None else frame.time - source.begin)
                 yield time, frame
@@ -242,10 +256,18 @@ def _probe(path: Path) -> Source:
         frame = next(iter(packets), None)
         if frame is None:
             cause = packets.damage or "there is none"
-            raise MediaError(f"{path} holds no frame that can be decoded ({cause}). It is probably cut short: copy or convert it again.")
+            raise MediaError(f"{path} holds no frame that can be decoded ({cause}): is it cut short? Copy or convert it again.")
         size = (frame.height, frame.width) if _quarter_turns(frame) % 2 else (frame.width, frame.height)
         begin = float(frame.time or 0.0)
-        return Source(*size, _average_fps(stream), begin, _duration(container, stream, begin), bool(container.streams.audio))
+        fps = _average_fps(stream)
+        has_audio = bool(container.streams.audio)
+        return Source(*size, float(fps), begin, _slack(fps, stream), _duration(container, stream, begin), has_audio)
+
+
+def _slack(fps: Fraction, stream: Any) -> float:
+    """How much later than meant a frame's timestamp may be, in seconds, because the container rounds it."""
+    is_exact = (1 / (fps * stream.time_base)).denominator == 1
+    return 1e-6 if is_exact else min(CLOCK_SLACK, 0.5 * float(stream.time_base) + 1e-6)
 
 
 def _duration(container: Any, stream: Any, begin: float) -> float:
@@ -262,14 +284,12 @@ def _other_streams(container: Any) -> str:
     return "sound with a cover picture" if container.streams.video else "sound"
 
 
-def _average_fps(stream: Any) -> float:
+def _average_fps(stream: Any) -> Fraction:
     """The average rate, or the nominal one where they agree: a last frame of odd length shifts the average a little."""
     average, nominal = stream.average_rate, stream.guessed_rate
     if not average:
-        return float(nominal or STILL_FPS)
-    if nominal and abs(nominal / average - 1) < 0.01:
-        return float(nominal)
-    return float(average)
+        return Fraction(nominal or STILL_FPS)
+    return nominal if nominal and abs(nominal / average - 1) < 0.01 else average
 
 
 def _quarter_turns(frame: VideoFrame) -> int:
@@ -280,10 +300,8 @@ def _seek(container: Any, stream: Any, seconds: float) -> None:
     """Go to the last key frame before `seconds`; stay at the beginning where the file cannot be searched."""
     import av
 
-    try:
+    with suppress(av.FFmpegError):
         container.seek(int(seconds / stream.time_base), stream=stream, backward=True)
-    except av.FFmpegError:
-        logger.debug("cannot seek to %.3f s; decoding from the beginning", seconds)
 
 
 def _numbered_pictures(folder: Path) -> list[Path]:
@@ -294,7 +312,7 @@ def _numbered_pictures(folder: Path) -> list[Path]:
         if digits and not path.name.startswith(".") and path.is_file() and is_image(path):
             numbered.append((int(digits), path.name, path))
     if not numbered:
-        raise MediaError(f"{folder} is a folder without numbered pictures (such as 000001.jpg). Give a video, a picture or such a folder.")
+        raise MediaError(f"{folder} is a folder without numbered pictures (such as 000001.jpg). Give a video, or a picture.")
     return [path for _, _, path in sorted(numbered)]
 
 
@@ -309,9 +327,9 @@ def write_video(
 ) -> int:
     """Write frames, and sound if given, as they come: only a few frames are in memory at a time.
 
-    The file lasts as long as its frames: longer sound is cut there, shorter sound just ends. Sound of a file keeps its
-    channels (at most two) and its sample rate (at most 48 kHz), and its time 0 is that of `load_audio`. Nothing is left
-    at `path` unless everything was written.
+    The file lasts as long as its frames: longer sound is cut there (AAC rounds up to 1024 samples), shorter sound just
+    ends. Sound of a file keeps its channels (at most two) and its sample rate (at most 48 kHz), and its time 0 is that of
+    `load_audio`. Nothing is left at `path` unless everything was written.
 
     Args:
         path: .mp4, .mov or .mkv (H.264 and AAC); with `lossless` .avi or .mkv (FFV1 and 16-bit PCM).
@@ -381,7 +399,8 @@ def _create(temporary: Path, path: Path) -> Iterator[OutputContainer]:
     except av.FFmpegError as error:
         if isinstance(error, OSError):    # a full disk and the like: `atomic` says so
             raise
-        raise MediaError(f"{path} cannot be encoded: {error.strerror or error}. Try other frames, another fps or another suffix.") from error
+        cause = error.strerror or error
+        raise MediaError(f"{path} cannot be encoded: {cause}. Try another size, fps or suffix.") from error
 
 
 def _checked(frame: np.ndarray, first: np.ndarray, index: int, path: Path) -> np.ndarray:
@@ -402,15 +421,15 @@ class _PictureTrack:
     def __init__(self, container: OutputContainer, layout: _Layout, rate: Fraction, shape: tuple[int, ...], crf: int):
         self.container, self.pixels = container, layout.pixels
         self.lossy = layout.pixels == "yuv420p"
-        self.stream: Any = container.add_stream(layout.video, rate=rate, options={"crf": str(crf)} if self.lossy else {})
         self.padding = ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)) if self.lossy else ((0, 0),) * 3
-        self.stream.height, self.stream.width = shape[0] + self.padding[0][1], shape[1] + self.padding[1][1]
-        self.stream.pix_fmt = layout.pixels
-        self.stream.codec_context.time_base = 1 / rate
+        stream: Any = container.add_stream(layout.video, rate=rate, options={"crf": str(crf)} if self.lossy else {"g": "1"})
+        stream.height, stream.width = shape[0] + self.padding[0][1], shape[1] + self.padding[1][1]
+        stream.pix_fmt, stream.codec_context.time_base = layout.pixels, 1 / rate
         if self.lossy:
-            context = self.stream.codec_context
+            context = stream.codec_context
             context.color_range, context.colorspace = 1, BT601    # 16..235
             context.color_primaries, context.color_trc = BT601_PRIMARIES, BT601_PRIMARIES
+        self.stream = stream
         self.count = 0
 
     def write(self, image: np.ndarray) -> None:
@@ -435,7 +454,8 @@ class _SoundTrack:
         self.blocks, self.rate = iter(blocks), source_rate
         self.pending = next(self.blocks, EMPTY)
         if not self.pending.size:
-            raise MediaError(f"{'the sound' if isinstance(audio, np.ndarray) else audio} holds no samples; leave the sound out, or give another.")
+            name = "the sound" if isinstance(audio, np.ndarray) else audio
+            raise MediaError(f"{name} holds no samples; leave the sound out, or give another.")
         self.container, self.written = container, 0
         self.layout = "mono" if len(self.pending) == 1 else "stereo"
         self.stream: Any = container.add_stream(layout.audio, rate=self.rate, layout=self.layout)
@@ -514,17 +534,17 @@ def _decoded(frames: Iterable[np.ndarray] | Video) -> Iterator[VideoFrame]:
 
 
 def _full_range(frame: VideoFrame) -> VideoFrame:
-    """yuv420p with 16..235 as yuvj420p with 0..255, in the fixed-point arithmetic of FFmpeg 5 (newer ones differ by one grey level)."""
+    """16..235 stretched to 0..255 in the fixed-point arithmetic of FFmpeg 5; newer versions differ by one grey level."""
     from av.video.frame import VideoFrame
 
     source = frame if frame.format.name in ("yuv420p", "yuvj420p") else frame.reformat(format="yuv420p")
     full = VideoFrame(source.width, source.height, "yuvj420p")
     is_full = source.format.name == "yuvj420p" or source.color_range == 2
     for index, (old, new) in enumerate(zip(source.planes, full.planes, strict=True)):
-        values = np.frombuffer(old, np.uint8).reshape(old.height, old.line_size)[:, : old.width]
+        values = np.frombuffer(memoryview(old), np.uint8).reshape(old.height, old.line_size)[:, : old.width]
         padded = np.zeros((new.height, new.line_size), np.uint8)
         padded[:, : new.width] = values if is_full else _range_tables()[min(index, 1)][values]
-        new.update(padded)
+        new.update(padded.tobytes())
     return full
 
 

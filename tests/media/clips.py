@@ -8,14 +8,13 @@ from pathlib import Path
 import av
 import numpy as np
 
-LEVELS = 24    # numbers that a frame can show in one colour channel: 10 grey levels apart
+LEVELS = 16    # digits of a frame's number, written as red, green and blue
 
 
 def numbered_frame(number: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
-    """(H, W, 3): red holds number % 24, green number // 24."""
-    frame = np.full((*size, 3), 128, np.uint8)
-    frame[..., 0], frame[..., 1] = 10 + 10 * (number % LEVELS), 10 + 10 * (number // LEVELS)
-    return frame
+    """(H, W, 3) of one color: red + 16 green + 256 blue is the number, digit d being the level 20 + 14 d."""
+    digits = [number // LEVELS**place % LEVELS for place in range(3)]
+    return np.full((*size, 3), [20 + 14 * digit for digit in digits], np.uint8)
 
 
 def numbered_frames(count: int, size: tuple[int, int] = (48, 64)):
@@ -24,8 +23,8 @@ def numbered_frames(count: int, size: tuple[int, int] = (48, 64)):
 
 def number_of(frame: np.ndarray) -> int:
     """The number that a decoded frame shows."""
-    red, green = frame[4:-4, 4:-4, :2].reshape(-1, 2).mean(axis=0)
-    return round((green - 10) / 10) * LEVELS + round((red - 10) / 10)
+    levels = frame[4:-4, 4:-4].reshape(-1, 3).mean(axis=0)
+    return sum(round((level - 20) / 14) * LEVELS**place for place, level in enumerate(levels))
 
 
 def clicks(times, seconds: float, sample_rate: int = 16_000) -> np.ndarray:
@@ -44,15 +43,15 @@ def click_times(wav: np.ndarray, sample_rate: int = 16_000) -> list[float]:
     return [float(start) / sample_rate for start in starts]
 
 
-def raw_clip(path: Path, times, rotate: int = 0, wav: np.ndarray | None = None, wav_start: float = 0.0, codec: str = "libx264") -> Path:
+def raw_clip(path: Path, times, rotate: int = 0, wav: np.ndarray | None = None, wav_start: float = 0.0) -> Path:
     """A clip whose frame i is shown at times[i] seconds (to the millisecond); sound, if any, begins at `wav_start`."""
     with av.open(str(path), "w") as container:
-        video = container.add_stream(codec, rate=25)
+        video = container.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         video.codec_context.time_base = video.time_base = Fraction(1, 1000)
         if rotate:
             video.set_display_rotation(rotate)
-        sound = container.add_stream("aac" if path.suffix != ".avi" else "pcm_s16le", rate=16_000, layout="mono") if wav is not None else None
+        sound = None if wav is None else container.add_stream("aac", rate=16_000, layout="mono")
         for number, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(numbered_frame(number), format="rgb24")
             frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
