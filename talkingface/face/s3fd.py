@@ -15,10 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from talkingface.nn.weights import register_network
+
 FIRST_STRIDE = 4  # pixels between neighboring cells of level 0; each level doubles it
 CELL_TO_FACE = 4  # side of the face that a cell stands for, in strides
 CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 PIXELS_AT_ONCE = 1280 * 720  # pictures per batch are limited so that memory is
+SMALLEST = 32  # pixels of a side; less vanishes in the pools, so smaller pictures are padded right and below
 NORM_SCALES = (10.0, 8.0, 5.0)
 # (inputs, outputs, kernel, stride) of each convolution; a 2 x 2 pool lies before blocks 1 to 5
 BLOCKS = (
@@ -86,7 +89,7 @@ class S3FD(nn.Module, ABC):
     def forward(self, pictures: Tensor) -> list[Level]:
         """(B, 3, H, W) RGB in [0, 255] less the means -> six levels, from small faces to large ones."""
         norms, to_logits, to_offsets = self.heads()
-        levels = []
+        levels: list[Level] = []
         x = pictures
         for number, block in enumerate(self.convolutions()):
             if number in POOLS_BEFORE:
@@ -109,7 +112,8 @@ class S3FD(nn.Module, ABC):
         Returns:
             Per picture (N, 5) float32: x1, y1, x2, y2 in its pixels, score above `min_score`; best first.
         """
-        levels = self(pictures - pictures.new_tensor(self.means)[:, None, None])
+        x = pictures - pictures.new_tensor(self.means)[:, None, None]
+        levels = self(F.pad(x, (0, max(0, SMALLEST - x.shape[3]), 0, max(0, SMALLEST - x.shape[2]))))
         found = [_decode(level, FIRST_STRIDE * 2**k, min_score) for k, level in enumerate(levels)]
         return [_best_first(np.concatenate([rows[i] for rows in found])) for i in range(len(pictures))]
 
@@ -213,7 +217,7 @@ class SyncNetS3FD(S3FD):
         Returns:
             Per image (N, 5) float32: x1, y1, x2, y2 in its own pixels, score above `threshold`; best first, not clipped.
         """
-        found = []
+        found: list[np.ndarray] = []
         for batch in self._batches(images, scale):
             for rows in self.first_faces(batch, threshold):
                 height, width = images[len(found)].shape[:2]
@@ -268,7 +272,7 @@ def _decode(level: Level, stride: int, min_score: float) -> list[np.ndarray]:
     """Per picture the faces (N, 5) of the cells that score above `min_score`, in pixels."""
     scores = level.logits.softmax(dim=1)[:, 1].float().cpu().numpy()
     offsets = level.offsets.permute(0, 2, 3, 1).float().cpu().numpy()
-    cells = priors(*scores.shape[1:], stride)
+    cells = priors(scores.shape[1], scores.shape[2], stride)
     found = []
     for score, offset in zip(scores, offsets, strict=True):
         seen = score > min_score
@@ -295,7 +299,8 @@ def _rescaled(image: np.ndarray, scale: float) -> np.ndarray:
         return image
     import cv2
 
-    return cv2.resize(image, (0, 0), fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    height, width = image.shape[:2]
+    return cv2.resize(image, (0, 0), fx=max(scale, 1 / width), fy=max(scale, 1 / height), interpolation=cv2.INTER_LINEAR)
 
 
 def _make_convolutions(variant: S3FD) -> list[list[nn.Conv2d]]:
@@ -311,3 +316,7 @@ def _make_norms() -> list[ChannelNorm]:
 def _make_heads() -> tuple[list[nn.Conv2d], list[nn.Conv2d]]:
     logits = [nn.Conv2d(channels, 4 if level == 0 else 2, 3, padding=1) for level, channels in enumerate(CHANNELS)]
     return logits, [nn.Conv2d(channels, 4, 3, padding=1) for channels in CHANNELS]
+
+
+register_network("the face detector of face_alignment and Wav2Lip (s3fd.pth, s3fd-619a316812.pth)", FaceAlignmentS3FD)
+register_network("the face detector of syncnet_python (sfd_face.pth)", SyncNetS3FD)

@@ -7,6 +7,7 @@ imported or called, an object is only its attributes.
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickletools
 import zipfile
@@ -28,11 +29,10 @@ STORAGES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-LITERALS = {
-    "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (),
-}  # fmt: skip
+LITERALS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"}
 MARK = object()
+MOST_PARTS = 100_000  # of a network: modules, parameters and attributes
 
 
 class RefusedError(ValueError):
@@ -69,18 +69,18 @@ def read_tensors(archive: zipfile.ZipFile) -> dict[str, Tensor]:
     data = next(name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl"))
     root = Replay(archive, data.split("/")[0]).run(archive.read(data))
     tensors: dict[str, Tensor] = {}
-    _collect(root, "", tensors)
-    return tensors
-
-
-def _collect(node: Any, prefix: str, tensors: dict[str, Tensor]) -> None:
-    if not isinstance(node, Node):
-        return
-    for name, value in node.attributes.items():
+    todo: list[tuple[str, Any]] = [("", root)]
+    for visited in itertools.count():
+        if not todo:
+            break
+        if visited > MOST_PARTS:
+            raise RefusedError("its modules contain each other")
+        name, value = todo.pop()
         if isinstance(value, Tensor):
-            tensors[prefix + name] = value
-        elif isinstance(value, Node) and prefix.count(".") < 100:
-            _collect(value, f"{prefix}{name}.", tensors)
+            tensors[name] = value
+        elif isinstance(value, Node):
+            todo += [(f"{name}.{key}" if name else str(key), part) for key, part in value.attributes.items()]
+    return tensors
 
 
 class Replay:

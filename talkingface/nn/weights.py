@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import re
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -17,8 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from talkingface.errors import CheckpointError, MissingWeightsError
-
-log = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
 
@@ -107,7 +104,7 @@ def _read_zip(path: Path) -> tuple[str, Any]:
     from talkingface.nn.torchscript import is_torchscript, read_tensors
 
     with zipfile.ZipFile(path) as archive:
-        parts = archive.infolist()
+        parts = [part for part in archive.infolist() if "/code/" not in part.filename]  # which is compressed and not read
         if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
             raise CheckpointError(f"{path} is a compressed zip file, not weights. Unpack it and name the file in it.")
         if sum(part.file_size for part in parts) > path.stat().st_size:
@@ -125,7 +122,7 @@ def _torch_load(path: Path, mmap: bool) -> Any:
 
 def _harmless() -> list[Any]:
     """What published files hold beside tensors: option lists (attributes without behavior) and numpy numbers and arrays."""
-    core = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    core: Any = (np._core if hasattr(np, "_core") else np.core).multiarray  # type: ignore[attr-defined]
     types: list[Any] = [argparse.Namespace, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}]
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         types += [(core.scalar, f"{module}.scalar"), (core._reconstruct, f"{module}._reconstruct")]
@@ -137,7 +134,8 @@ def _read_safetensors(path: Path) -> State:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+        names = file.keys()
+        content = {name: file.get_tensor(name) for name in names}
         metadata = file.metadata() or {}
     return {**content, **{name: _json(value) for name, value in metadata.items() if name not in content}}
 
@@ -155,7 +153,9 @@ def _refused(path: Path, error: Exception) -> CheckpointError:
 
     if isinstance(error, RefusedError):
         return CheckpointError(f"{path} was refused: {error}. Save the network's state_dict() alone.")
-    found = re.search(r"Unsupported (?:global|class|operand)[^.]*?((?:GLOBAL |class )?[\w]+(?:\.[\w]+)+)|GLOBAL ([\w.]+)", str(error))
+    found = re.search(
+        r"Unsupported (?:global|class|operand)[^.]*?((?:GLOBAL |class )?[\w]+(?:\.[\w]+)+)|GLOBAL ([\w.]+)", str(error)
+    )
     if found or "weights_only" in str(error) and "Unsupported" in str(error):
         name = (found.group(2) or found.group(1)).removeprefix("GLOBAL ") if found else "an unknown type"
         return CheckpointError(
@@ -192,7 +192,9 @@ def _wrapper(content: Mapping) -> str | None:
     for name in WRAPPERS:
         if isinstance(content.get(name), Mapping):
             return name
-    inner = [name for name, value in content.items() if isinstance(value, Mapping) and not _is_optimizer(name) and _has_tensors(value)]
+    inner = [
+        name for name, value in content.items() if isinstance(value, Mapping) and not _is_optimizer(name) and _has_tensors(value)
+    ]
     return inner[0] if len(inner) == 1 else None
 
 

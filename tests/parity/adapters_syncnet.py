@@ -119,10 +119,10 @@ def scene(case):
 @adapter("syncnet/track")
 def track(case):
     rows = case.recorded["in_dets"]
-    frames = [[shots.Detection(int(row[0]), row[1:5]) for row in rows if row[0] == frame] for frame in range(int(rows[:, 0].max()) + 1)]
-    found = enumerate(shots.track_shots(frames))
-    rows = [np.column_stack([np.full(len(f), number), f, boxes]) for number, (f, boxes) in found]
-    return {"tracks": np.concatenate([np.empty((0, 6)), *rows])}
+    faces = [shots.Detection(int(row[0]), row[1:5]) for row in rows]
+    frames = [[face for face in faces if face.frame == number] for number in range(faces[-1].frame + 1)]
+    tracks = [np.c_[np.full(len(t.frames), k), t.frames, t.boxes] for k, t in enumerate(shots.track_shots(frames))]
+    return {"tracks": np.concatenate([np.empty((0, 6)), *tracks])}
 
 
 @adapter("syncnet/crop")

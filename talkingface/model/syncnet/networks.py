@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from talkingface.nn.conv import fold_batch_norm, scaled
+from talkingface.nn.weights import register_network
 
 FRAMES = 5  # video frames in a window
 COLUMNS = 20  # MFCC columns in a window, 4 per video frame
@@ -17,12 +19,13 @@ class WindowConv(nn.Conv3d):
     """A 3-D convolution that sees its whole time window, run as the 2-D one that it is: (B, C T, H, W) -> (B, C', H', W')."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight.flatten(1, 2), self.bias, self.stride[1:], self.padding[1:])
+        return F.conv2d(x, self.weight.flatten(1, 2), self.bias, self.stride[1:], self.padding[1:])  # type: ignore[arg-type]
 
     def flat(self) -> nn.Conv2d:
         """The same layer as an ordinary 2-D convolution with its own copy of the weights."""
-        inputs, kernel = self.in_channels * self.kernel_size[0], self.kernel_size[1:]
-        conv = nn.Conv2d(inputs, self.out_channels, kernel, self.stride[1:], self.padding[1:], device=self.weight.device)
+        channels = self.in_channels * self.kernel_size[0], self.out_channels
+        space = self.kernel_size[1:], self.stride[1:], self.padding[1:]
+        conv = skip_init(nn.Conv2d, *channels, *space, device=self.weight.device, dtype=self.weight.dtype)
         conv.load_state_dict({"weight": self.weight.flatten(1, 2), "bias": self.bias})
         return conv
 
@@ -117,22 +120,23 @@ class SyncNet(nn.Module):
         return self.netfcaud(self.netcnnaud(mfcc).flatten(1))
 
     @torch.no_grad()
-    def lip_sequence(self, frames: Tensor, chunk: int = 4) -> Tensor:
+    def lip_sequence(self, frames: Tensor, chunk: int = 0) -> Tensor:
         """Embed every window of a clip, in evaluation mode.
 
         Norms are folded into the convolutions and channels lie innermost: 1.5 times as fast as `lip` on a CPU.
 
         Args:
             frames: (1, 3, T, S, S) BGR in [0, 255], any number type, on any device; only a chunk is ever converted.
-            chunk: windows at once; a few fit into a processor's cache, more are slower there and faster on a GPU.
+            chunk: windows at once; 0 = 4 on a CPU, where they fit into the cache, else 64.
 
         Returns:
             (T - 4, embedding): row v is `lip` of frames v to v + 4, to rounding; (0, embedding) of fewer than 5 frames.
         """
         flat = nn.Sequential(*(layer.flat() if isinstance(layer, WindowConv) else layer for layer in self.netcnnlip))
         tower, embed = fold_batch_norm(flat).to(memory_format=torch.channels_last), fold_batch_norm(self.netfclip)
-        weight = self.netfclip[0].weight
+        weight = next(self.parameters())
         rows = [weight.new_empty(0, self.embedding)]
+        chunk = chunk or (4 if weight.device.type == "cpu" else 64)
         for start in range(0, frames.shape[2] - FRAMES + 1, chunk):
             part = frames[0, :, start : start + chunk + FRAMES - 1].to(weight)
             windows = part.unfold(1, FRAMES, 1).permute(1, 2, 3, 0, 4).flatten(3)  # (b, S, S, 15)
@@ -140,11 +144,11 @@ class SyncNet(nn.Module):
         return torch.cat(rows)
 
     @torch.no_grad()
-    def audio_sequence(self, mfcc: Tensor, chunk: int = 128) -> Tensor:
+    def audio_sequence(self, mfcc: Tensor, chunk: int = 64) -> Tensor:
         """Embed the speech of every video frame, in evaluation mode.
 
-        Each window is padded with zeros in time in every layer, so neighbors share nothing beyond the first layer and
-        windows are run as windows; they are views of `mfcc`, not copies.
+        Every layer pads each window with zeros in time, so neighboring windows share no result beyond the first layer
+        and are computed one by one.
 
         Args:
             mfcc: (13, S), 100 columns per second.
@@ -153,9 +157,13 @@ class SyncNet(nn.Module):
         Returns:
             (1 + (S - 20) // 4, embedding): row v is `audio` of columns 4 v to 4 v + 19; (0, embedding) where S < 20.
         """
-        tower, embed = fold_batch_norm(self.netcnnaud), fold_batch_norm(self.netfcaud)
-        weight = self.netfcaud[0].weight
+        tower, embed = fold_batch_norm(self.netcnnaud).to(memory_format=torch.channels_last), fold_batch_norm(self.netfcaud)
+        weight = next(self.parameters())
         if mfcc.shape[-1] < COLUMNS:
             return weight.new_empty(0, self.embedding)
         windows = mfcc.to(weight).unfold(-1, COLUMNS, COLUMNS_PER_FRAME).transpose(0, 1).unsqueeze(1)  # (V, 1, 13, 20)
-        return torch.cat([embed(tower(part).flatten(1)) for part in windows.split(chunk)])
+        parts = (part.contiguous(memory_format=torch.channels_last) for part in windows.split(chunk))
+        return torch.cat([embed(tower(part).flatten(1)) for part in parts])
+
+
+register_network("SyncNet, the judge of lip-sync (syncnet_v2.model)", SyncNet)

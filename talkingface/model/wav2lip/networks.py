@@ -1,6 +1,7 @@
 """The networks of Wav2Lip (Prajwal et al., 2020) under the authors' parameter names.
 
-Pictures are BGR in [0, 1], 96 x 96. `width` multiplies every inner channel count; 1.0 is the published network.
+Pictures are BGR in [0, 1]. Published are 96 x 96 pixels and width 1.0; `width` multiplies every inner channel count, and
+networks for 48 x 48 pixels leave out one level (the blocks marked `large`), for small worlds on small machines.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from talkingface.errors import ConfigError
 from talkingface.nn.conv import ConvBlock, LeakyBlock, UpBlock, residuals, scaled
+from talkingface.nn.weights import register_network
 
 
 def speech_encoder(width: float, deep: int) -> nn.Sequential:
@@ -30,6 +33,17 @@ def speech_encoder(width: float, deep: int) -> nn.Sequential:
     )
 
 
+def is_large(image_size: int) -> bool:
+    """Whether pictures have the published size.
+
+    Raises:
+        ConfigError: they have neither 96 nor 48 pixels.
+    """
+    if image_size not in (96, 48):
+        raise ConfigError(f"Wav2Lip.image_size: expected 96 (published) or 48 (small), got {image_size}.")
+    return image_size == 96
+
+
 def time_to_batch(x: Tensor) -> Tensor:
     """(B, C, T, H, W) -> (T B, C, H, W), all samples of the first frame before those of the second."""
     return x.transpose(1, 2).transpose(0, 1).flatten(0, 1)
@@ -43,8 +57,9 @@ def lower_half(frames: Tensor) -> Tensor:
 class Generator(nn.Module):
     """Paints the lower half of a face so that it says what is heard: one frame at a time."""
 
-    def __init__(self, width: float = 1.0):
+    def __init__(self, width: float = 1.0, image_size: int = 96):
         super().__init__()
+        large = is_large(image_size)
         c16, c32, c64, c128, c256, c512 = (scaled(c, width) for c in (16, 32, 64, 128, 256, 512))
         c80, c160, c320, c384 = c64 + c16, c128 + c32, c256 + c64, scaled(384, width)
         self.face_encoder_blocks = nn.ModuleList(
@@ -55,8 +70,8 @@ class Generator(nn.Module):
                 [ConvBlock(c32, c64, 3, 2), *residuals(c64, 3)],
                 [ConvBlock(c64, c128, 3, 2), *residuals(c128, 2)],
                 [ConvBlock(c128, c256, 3, 2), *residuals(c256, 2)],
-                [ConvBlock(c256, c512, 3, 2), *residuals(c512, 1)],
-                [ConvBlock(c512, c512, 3, 1, 0), ConvBlock(c512, c512, 1, 1, 0)],
+                *([[ConvBlock(c256, c512, 3, 2), *residuals(c512, 1)]] if large else []),
+                [ConvBlock(c512 if large else c256, c512, 3, 1, 0), ConvBlock(c512, c512, 1, 1, 0)],
             )
         )
         self.audio_encoder = speech_encoder(width, deep=1)
@@ -65,7 +80,7 @@ class Generator(nn.Module):
             for blocks in (
                 [ConvBlock(c512, c512, 1, 1, 0)],
                 [UpBlock(2 * c512, c512, 3, 1, 0, 0), *residuals(c512, 1)],
-                [UpBlock(2 * c512, c512), *residuals(c512, 2)],
+                *([[UpBlock(2 * c512, c512), *residuals(c512, 2)]] if large else []),
                 [UpBlock(c512 + c256, c384), *residuals(c384, 2)],
                 [UpBlock(c384 + c128, c256), *residuals(c256, 2)],
                 [UpBlock(c320, c128), *residuals(c128, 2)],
@@ -103,8 +118,9 @@ class Generator(nn.Module):
 class SyncExpert(nn.Module):
     """Do these five mouths belong to this speech? (The authors' SyncNet_color.)"""
 
-    def __init__(self, width: float = 1.0):
+    def __init__(self, width: float = 1.0, image_size: int = 96):
         super().__init__()
+        large = is_large(image_size)
         c32, c64, c128, c256, c512 = (scaled(c, width) for c in (32, 64, 128, 256, 512))
         self.face_encoder = nn.Sequential(
             ConvBlock(15, c32, 7, 1, 3),
@@ -116,7 +132,7 @@ class SyncExpert(nn.Module):
             *residuals(c256, 2),
             ConvBlock(c256, c512, 3, 2),
             *residuals(c512, 2),
-            ConvBlock(c512, c512, 3, 2),
+            *([ConvBlock(c512, c512, 3, 2)] if large else []),
             ConvBlock(c512, c512, 3, 1, 0),
             ConvBlock(c512, c512, 1, 1, 0),
         )
@@ -139,8 +155,9 @@ class SyncExpert(nn.Module):
 class QualityDiscriminator(nn.Module):
     """Is this lower half of a face a photograph? No norm, neither batch nor spectral."""
 
-    def __init__(self, width: float = 1.0):
+    def __init__(self, width: float = 1.0, image_size: int = 96):
         super().__init__()
+        large = is_large(image_size)
         c32, c64, c128, c256, c512 = (scaled(c, width) for c in (32, 64, 128, 256, 512))
         self.face_encoder_blocks = nn.ModuleList(
             nn.Sequential(*blocks)
@@ -150,7 +167,7 @@ class QualityDiscriminator(nn.Module):
                 [LeakyBlock(c64, c128, 5, 2, 2), LeakyBlock(c128, c128, 5, 1, 2)],
                 [LeakyBlock(c128, c256, 5, 2, 2), LeakyBlock(c256, c256, 5, 1, 2)],
                 [LeakyBlock(c256, c512, 3, 2), LeakyBlock(c512, c512)],
-                [LeakyBlock(c512, c512, 3, 2), LeakyBlock(c512, c512)],
+                *([[LeakyBlock(c512, c512, 3, 2), LeakyBlock(c512, c512)]] if large else []),
                 [LeakyBlock(c512, c512, 3, 1, 0), LeakyBlock(c512, c512, 1, 1, 0)],
             )
         )
@@ -162,3 +179,8 @@ class QualityDiscriminator(nn.Module):
         for encode in self.face_encoder_blocks:
             x = encode(x)
         return self.binary_pred(x).flatten(1)
+
+
+register_network("the generator of Wav2Lip (wav2lip.pth, wav2lip_gan.pth)", Generator)
+register_network("the lip-sync expert of Wav2Lip (lipsync_expert.pth)", SyncExpert)
+register_network("the quality discriminator of Wav2Lip (visual_quality_disc.pth)", QualityDiscriminator)
