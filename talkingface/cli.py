@@ -278,7 +278,9 @@ def tune(arguments: Arguments) -> int:
     from talkingface.tune import search
 
     trials = search(config)
-    lines = [f"{trial.score:.4g}  {trial.folder}  " + ", ".join(f"{k}={v}" for k, v in trial.settings.items()) for trial in trials]
+    lines = [
+        f"{trial.score:.4g}  {trial.folder}  " + ", ".join(f"{k}={v}" for k, v in trial.settings.items()) for trial in trials
+    ]
     return show(arguments, [trial._asdict() for trial in trials], "\n".join(lines))
 
 

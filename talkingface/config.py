@@ -221,7 +221,9 @@ class Merge:
             new = parse(value.value, default.value) if text else checked(value.value, default.value)
         except ValueError as error:
             where = value.origin if text else f"{value.origin}: {key}"
-            raise ConfigError(f"{where}: expected {error}, got {value.value!r} (now {default.value!r}, from {default.origin}).") from None
+            raise ConfigError(
+                f"{where}: expected {error}, got {value.value!r} (now {default.value!r}, from {default.origin})."
+            ) from None
         self.values[key] = Value(new, value.origin)
 
     def check_stages(self) -> None:
@@ -232,7 +234,9 @@ class Merge:
                 close = difflib.get_close_matches(str(stage), self.stages, n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else "."
                 known = ", ".join(self.stages) or "none"
-                raise RegistryError(f"{asked.origin}: no stage is called {stage!r}{hint} {self.values['model'].value} has: {known}.")
+                raise RegistryError(
+                    f"{asked.origin}: no stage is called {stage!r}{hint} {self.values['model'].value} has: {known}."
+                )
         if not asked.value:
             self.values["stages"] = Value(self.stages, asked.origin)
 
@@ -344,9 +348,9 @@ def settings_files(kind: str, plugins: Iterable[Path | str] = ()) -> dict[str, P
             path = next(iter(sorted(Path(place).rglob(f"{entry.name}.yaml"))), None)
             if path:
                 found.setdefault(entry.name, path)
-    for folder in plugins:
-        for place in (Path(folder).expanduser() / kind, Path(folder).expanduser() / "properties" / kind):
-            for path in sorted(place.glob("*.yaml")):
+    for folder in map(Path, plugins):
+        for settings in (folder.expanduser() / kind, folder.expanduser() / "properties" / kind):
+            for path in sorted(settings.glob("*.yaml")):
                 found.setdefault(path.stem, path)
     return found
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from talkingface.config import Config
 from talkingface.errors import TalkingFaceError
@@ -35,7 +35,9 @@ class Finding(NamedTuple):
 def examine(config: Config) -> list[Finding]:
     """Everything a run may need, in the order in which a run meets it."""
     return [
-        Finding("Python", "ok" if sys.version_info >= (3, 10) else "broken", f"{platform.python_version()} on {platform.platform()}"),
+        Finding(
+            "Python", "ok" if sys.version_info >= (3, 10) else "broken", f"{platform.python_version()} on {platform.platform()}"
+        ),
         *[package(name, "broken", "pip install -r requirements.txt") for name in PACKAGES],
         *[package(name, "missing", f"optional: {use}") for name, use in OPTIONAL.items()],
         device(),
@@ -106,6 +108,11 @@ def folders(config: Config) -> list[Finding]:
     return findings
 
 
+def published_files(model: Any) -> dict[str, str]:
+    """Network -> its published file."""
+    return dict(model.files)
+
+
 def published(config: Config) -> list[Finding]:
     """The published weights of every registered model."""
     from talkingface.registry import MODELS, load_builtins, load_plugins
@@ -114,7 +121,9 @@ def published(config: Config) -> list[Finding]:
     load_plugins("model")
     root = Path(config["checkpoints_dir"])
     wanted = {root / "LSE" / "syncnet_v2.model": "LSE-C and LSE-D"}
-    wanted |= {root / name / file: f"{name}: {network}" for name, cls in MODELS.items() for network, file in cls.files.items()}
+    wanted |= {
+        root / name / file: f"{name}: {network}" for name, cls in MODELS.items() for network, file in published_files(cls).items()
+    }
     return [
         Finding(str(path), "ok" if path.is_file() else "missing", use if path.is_file() else f"{use}; see checkpoints/README.md")
         for path, use in wanted.items()

@@ -33,7 +33,9 @@ def plan(config: Config) -> tuple[dict[str, Any], str]:
         "clips": clip_counts(config),
         "stages": {} if config["evaluate_model_file"] else stages,
         "weights": weights(config, model),
-        "output": str(Path(config["resume"] or config["saved_dir"]) / ("" if config["resume"] else config["run_name"] or "<new run>")),
+        "output": str(
+            Path(config["resume"] or config["saved_dir"]) / ("" if config["resume"] else config["run_name"] or "<new run>")
+        ),
     }
     return result, as_text(result)
 

@@ -109,7 +109,9 @@ def run_folder(config: Config) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"saved_dir: {folder} cannot be made: {error.strerror}. Set --saved_dir to a folder you can write to.") from None
+        raise ConfigError(
+            f"saved_dir: {folder} cannot be made: {error.strerror}. Set --saved_dir to a folder you can write to."
+        ) from None
     return folder
 
 

@@ -36,9 +36,7 @@ def search(config: Config) -> list[Trial]:
     settings = config.section("tune")
     trials = combinations(settings["space"], settings["trials"], config["seed"])
     name = config["run_name"] or f"tune-{config['model']}-{config['dataset']}"
-    configs = [
-        config.replace({**trial, "run_name": f"{name}/trial-{number:03d}"}, "tune") for number, trial in enumerate(trials)
-    ]
+    configs = [config.replace({**trial, "run_name": f"{name}/trial-{number:03d}"}, "tune") for number, trial in enumerate(trials)]
     load_plugins(config)
     build_dataset(config)  # once, before all trials want it
     ray.init(address=settings["address"] or None, ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
@@ -47,7 +45,10 @@ def search(config: Config) -> list[Trial]:
         scores = ray.get([remote.remote(one, settings["metric"]) for one in configs])
     finally:
         ray.shutdown()
-    found = [Trial(trial, str(Path(one["saved_dir"]) / one["run_name"]), s) for trial, one, (s, _) in zip(trials, configs, scores, strict=True)]
+    found = [
+        Trial(trial, str(Path(one["saved_dir"]) / one["run_name"]), s)
+        for trial, one, (s, _) in zip(trials, configs, scores, strict=True)
+    ]
     return sorted(found, key=lambda trial: trial.score, reverse=scores[0][1])
 
 

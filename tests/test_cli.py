@@ -21,7 +21,9 @@ def run(capsys, *argv):
 
 
 def test_both_forms_of_a_flag_and_bare_switches():
-    arguments = parse_arguments(["--model=A", "--dataset", "b", "--training.lr", "-1", "--smoke", "--json", "--metrics", "SSIM,PSNR"])
+    arguments = parse_arguments(
+        ["--model=A", "--dataset", "b", "--training.lr", "-1", "--smoke", "--json", "--metrics", "SSIM,PSNR"]
+    )
     assert arguments.verb == "run"
     assert arguments.flags == [
         ("model", "A"), ("dataset", "b"), ("training.lr", "-1"), ("smoke", "true"), ("evaluation.metrics", "SSIM,PSNR"),
@@ -59,7 +61,11 @@ def test_version(capsys):
         (["--model=Wav2Lop", "--dataset=demo"], 2, "did you mean 'Wav2Lip'"),
         (["--model=Wav2Lip", "--dataset=dmeo"], 2, "did you mean 'demo'"),
         (["--model=Wav2Lip", "--dataset=demo", "--stages=expart"], 2, "did you mean 'expert'"),
-        (["--model=Wav2Lip", "--dataset=demo", "--metrics=SIMM", "--smoke"], 2, "no metric is called 'SIMM'; did you mean 'SSIM'"),
+        (
+            ["--model=Wav2Lip", "--dataset=demo", "--metrics=SIMM", "--smoke"],
+            2,
+            "no metric is called 'SIMM'; did you mean 'SSIM'",
+        ),
         (["--dataset=demo"], 2, "no model given"),
         (["--model=Wav2Lip"], 2, "no data set given"),
         (["--model=Wav2Lip", "--dataset=demo", "--config_files=none.yaml"], 2, "none.yaml cannot be read"),
@@ -94,7 +100,9 @@ def test_list_names_what_is_registered(capsys, what):
     assert set(listed) == set(table) and all(listed.values())
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["list", "models"], ["list", "datasets"], ["config", "--model=Wav2Lip", "--dataset=demo"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["list", "models"], ["list", "datasets"], ["config", "--model=Wav2Lip", "--dataset=demo"]]
+)
 def test_answers_at_once_without_torch(argv):
     code = f"import sys; from talkingface.cli import main; main({argv!r}); print('torch' in sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -47,12 +47,27 @@ def test_the_toy_model_is_small():
 
 def test_a_folder_of_ones_own_works_by_name(flap, capsys, monkeypatch):
     monkeypatch.chdir(flap.parent)
-    argv = ["--plugins=flap", "--model=flap", "--dataset=selfies", "--selfies.root=selfies", "--metrics=Glow,SSIM", "--quiet", "--json"]
+    argv = [
+        "--plugins=flap",
+        "--model=flap",
+        "--dataset=selfies",
+        "--selfies.root=selfies",
+        "--metrics=Glow,SSIM",
+        "--quiet",
+        "--json",
+    ]
     assert main([*argv, "--run_name=toy"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert {"Glow", "SSIM"} <= set(report["means"]) and len(report["clips"]) == 2
     assert json.loads(Path("saved/toy/report.json").read_text())["means"] == report["means"]
-    assert {path.name for path in Path("saved/toy").iterdir()} >= {"config.yaml", "log.txt", "glow", "weights", "videos", "report.json"}
+    assert {path.name for path in Path("saved/toy").iterdir()} >= {
+        "config.yaml",
+        "log.txt",
+        "glow",
+        "weights",
+        "videos",
+        "report.json",
+    }
     assert main([*argv, "--run_name=again", "--evaluate_model_file=saved/toy/weights"]) == 0
     assert json.loads(capsys.readouterr().out)["means"] == report["means"]
 
