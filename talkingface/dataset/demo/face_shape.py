@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from talkingface.dataset.demo.look import Look
 
-CONTOUR = np.array([(1.0, 0.0), (0.99, 0.30), (0.945, 0.58), (0.855, 0.86), (0.715, 1.12), (0.535, 1.34), (0.345, 1.50), (0.17, 1.59)])
-CHIN = 1.615
+CONTOUR = np.array([[1.0, 0.99, 0.945, 0.86, 0.725, 0.55, 0.355, 0.175], [0.0, 0.30, 0.57, 0.83, 1.07, 1.28, 1.44, 1.53]]).T
+CHIN = 1.555
 MOUTH_Y, MOUTH_HALF_WIDTH = 0.965, 0.385
 EYE_X, BROW_Y, NOSE_Y = 0.44, -0.28, 0.58
 JAW_DROP = 0.27  # how far a wide open mouth lowers the chin
@@ -40,8 +41,6 @@ def contour(look: Look) -> np.ndarray:
 
 def outline(look: Look) -> np.ndarray:
     """The face and skull as a closed polygon: (n, 2)."""
-    from scipy.interpolate import CubicSpline
-
     points = contour(look)
     smooth = CubicSpline(np.arange(17), points)(np.linspace(0, 16, 97))
     angle = np.linspace(0, np.pi, 49)[1:-1]
@@ -51,9 +50,9 @@ def outline(look: Look) -> np.ndarray:
 
 def half_width(look: Look, y: np.ndarray) -> np.ndarray:
     """Half the face's width at each height."""
-    right = np.concatenate([contour(look)[16:7:-1]])
-    below = np.interp(y, right[:, 1], right[:, 0], right=0.02)
-    return np.where(y < 0, np.sqrt(np.clip(1 - (y / 1.22) ** 2, 0.0004, 1)), np.maximum(below, 0.02))
+    right = contour(look)[16:7:-1]
+    below = np.interp(y, right[:, 1], right[:, 0], right=0.0)
+    return np.where(y < 0, np.sqrt(np.clip(1 - (y / 1.22) ** 2, 0.0004, 1)), np.maximum(below, 0.24))
 
 
 def depth(x: np.ndarray, y: np.ndarray, look: Look) -> np.ndarray:
@@ -118,7 +117,9 @@ class Mouth:
 
 
 SIDE = np.linspace(-1, 1, 41)
-UPPER_AT, LOWER_AT, INNER_AT = np.array([-0.62, -0.24, 0.0, 0.24, 0.62]), np.array([0.62, 0.3, 0.0, -0.3, -0.62]), np.array([-0.5, 0, 0.5])
+UPPER_AT = np.array([-0.62, -0.24, 0.0, 0.24, 0.62])  # where along the lips landmarks lie
+LOWER_AT = np.array([0.62, 0.3, 0.0, -0.3, -0.62])
+INNER_AT = np.array([-0.5, 0.0, 0.5])
 
 
 def mouth(look: Look, state: np.ndarray) -> Mouth:
@@ -131,7 +132,7 @@ def mouth(look: Look, state: np.ndarray) -> Mouth:
     drop = 0.76 * gap - 0.035 * tuck
     full = look.lip_fullness * (1 + 0.3 * round_ - 0.14 * wide) * (1 - 0.38 * closed)
     jaw = JAW_DROP * (0.9 * opening + 0.06 * tuck)
-    corner = MOUTH_Y - 0.024 - 0.015 * wide + 0.22 * drop
+    corner = MOUTH_Y - 0.046 - 0.015 * wide + 0.22 * drop
 
     def line(x: np.ndarray, edge: str) -> np.ndarray:
         inner = np.clip(np.abs(x) / 0.90, 0, 1)
@@ -140,7 +141,7 @@ def mouth(look: Look, state: np.ndarray) -> Mouth:
         seam = (MOUTH_Y - corner) * arch + bow * (1 - min(1.0, 2 * opening))
         taper = (1 - np.abs(x) ** 2.3) ** 0.85
         if edge == "upper":
-            y = seam - lift * arch - (0.105 * full * taper + 0.0) * (1 - 0.22 * np.exp(-((x / 0.11) ** 2)))
+            y = seam - lift * arch - 0.105 * full * taper * (1 - 0.22 * np.exp(-((x / 0.11) ** 2)))
         elif edge == "inner_upper":
             y = seam - lift * arch
         elif edge == "inner_lower":
@@ -149,10 +150,17 @@ def mouth(look: Look, state: np.ndarray) -> Mouth:
             y = seam + drop * arch + (0.14 * full * (1 - 0.45 * tuck)) * (1 - np.abs(x) ** 2.6) ** 0.8
         return np.stack([x * half, corner + y], axis=1)
 
-    inner = np.concatenate([line(np.array([-0.88]), "inner_upper"), line(INNER_AT, "inner_upper"),
-                            line(np.array([0.88]), "inner_upper"), line(INNER_AT[::-1], "inner_lower")])  # fmt: skip
-    points = [line(np.array([-1.0]), "upper"), line(UPPER_AT, "upper"), line(np.array([1.0]), "upper"), line(LOWER_AT, "lower"), inner]
-    return Mouth(*(line(SIDE, e) for e in ("upper", "inner_upper", "inner_lower", "lower")), np.concatenate(points), jaw)
+    inner = np.concatenate(
+        [
+            line(np.array([-0.82]), "inner_upper"),
+            line(INNER_AT, "inner_upper"),
+            line(np.array([0.82]), "inner_upper"),
+            line(INNER_AT[::-1], "inner_lower"),
+        ]
+    )
+    outer = [line(np.array([-1.0, *UPPER_AT, 1.0]), "upper"), line(LOWER_AT, "lower")]
+    upper, inner_upper, inner_lower, lower = (line(SIDE, edge) for edge in ("upper", "inner_upper", "inner_lower", "lower"))
+    return Mouth(upper, inner_upper, inner_lower, lower, np.concatenate([*outer, inner]), jaw)
 
 
 def eye(look: Look, side: int, lid: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -163,14 +171,15 @@ def eye(look: Look, side: int, lid: float) -> tuple[np.ndarray, np.ndarray, np.n
         lid: 1 open, 0 shut.
     """
     center = np.array([side * EYE_X * look.eye_apart, 0.0])
-    half = 0.195 * look.eye_size ** 0.7
+    half = 0.185 * look.eye_size**0.7
     x = np.linspace(-1, 1, 25)
     tilt = -0.018 * side * x
     inward = -side * x  # 1 at the inner corner
     upper = -0.098 * look.eye_size * (1 - np.abs(x) ** 2.1) ** 0.75 * (1 + 0.10 * inward)
     lower = 0.062 * look.eye_size * (1 - np.abs(x) ** 2.0) ** 0.85 * (1 - 0.10 * inward)
     upper = lower * 0.75 + (upper - lower * 0.75) * lid
-    return (np.stack([center[0] + half * x, upper + tilt], axis=1), np.stack([center[0] + half * x, lower + tilt], axis=1), center)
+    across = center[0] + half * x
+    return np.stack([across, upper + tilt], axis=1), np.stack([across, lower + tilt], axis=1), center
 
 
 def brow(look: Look, side: int) -> np.ndarray:

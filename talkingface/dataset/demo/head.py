@@ -26,7 +26,7 @@ class Head:
         self.side = size * SUPERSAMPLING
         self.unit = look.scale * self.side
         self.origin = np.array(ORIGIN) * self.side
-        self.per_unit = 1.2 * self.unit
+        self.per_unit = 1.05 * self.unit
         self.layer = head_layer(look, self.per_unit)
         self.body = body_layer(look, self.side, self.unit, tuple(self.origin))
         self.wall = wall(look, self.side)
@@ -79,9 +79,16 @@ class Head:
         radius = 0.105 * self.look.eye_size**0.6
         middle = center + gaze * (0.055, 0.03) + (0, -0.012)
         circle = np.stack([np.cos(CIRCLE), np.sin(CIRCLE)], axis=1) * radius
-        parts = [upper, lower, middle + circle, middle + circle * 0.80, middle + circle * 0.42,
-                 middle + circle * 0.24 + np.array([0.3 * np.sign(self.look.light[0]), -0.42]) * radius,
-                 upper + (0, 0.035), upper * (1, 1) - (0, 0.055 * lid + 0.01)]  # fmt: skip
+        parts = [
+            upper,
+            lower,
+            middle + circle,
+            middle + circle * 0.80,
+            middle + circle * 0.42,
+            middle + circle * 0.24 + np.array([0.3 * np.sign(self.look.light[0]), -0.42]) * radius,
+            upper + (0, 0.035),
+            upper * (1, 1) - (0, 0.055 * lid + 0.01),
+        ]
         upper, lower, rim, iris, pupil, glint, shadow, crease = turn.many(parts)
         almond = np.concatenate([upper, lower[::-1]])
         skin = np.array(self.look.skin)
@@ -126,7 +133,7 @@ class Head:
             inner = np.concatenate([inner_upper[3:-3], inner_lower[3:-3][::-1]])
             apart = float((lips.inner_lower - lips.inner_upper)[:, 1].max())
             if apart > 0.006:
-                mask = cv2.multiply(patch.mask(inner), min(1.0, apart / 0.03))
+                mask = patch.mask(inner) * min(1.0, apart / 0.03)
                 patch.blend(self.mouth_inside(patch, turn, lips, state), mask)
 
     def mouth_inside(self, patch: Patch, turn: Turn, lips: shape.Mouth, state: np.ndarray) -> np.ndarray:
@@ -157,7 +164,7 @@ class Head:
         cv2.polylines(shade, [patch.fixed(inner_upper)], False, 120, max(1, int(0.05 * self.unit)), cv2.LINE_AA, FIXED)
         shade = cv2.GaussianBlur(shade, (0, 0), 0.02 * self.unit).astype(np.float32)
         column = (np.arange(inside.shape[1]) + patch.left - center[0, 0]) / (half * self.unit)
-        shade *= np.clip(1.08 - 0.5 * np.abs(column) ** 2.2, 0.35, 1.0)[None]
+        shade *= np.clip(1.08 - 0.5 * np.abs(column) ** 2.2, 0.35, 1.0)[None] * (1 - 0.55 * max(0.0, -float(state[1])))
         return np.round(inside * (shade[..., None] / 255)).astype(np.uint8)
 
 
@@ -174,7 +181,7 @@ class Turn:
     def points(self, points: np.ndarray, soft: bool = False) -> np.ndarray:
         """Fine pixels (n, 2) of points on the face (n, 2); `soft` ones follow jaw, brows and mouth corners."""
         place = ((points - (LEFT, TOP)) * self.owner.coarse.per_unit - 0.5).astype(np.float32)[:, None]
-        fields = cv2.remap(self.owner.fields, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
+        fields = sampled(self.owner.fields, place)[:, 0]
         if soft:
             points = points + fields[:, 1:] @ self.give.T
         seen = points @ self.matrix[:2, :2].T + fields[:, :1] * self.matrix[:2, 2] + self.shift
@@ -187,16 +194,21 @@ class Turn:
     def head(self) -> np.ndarray:
         """The painted head, turned: RGBA. Each pixel looks for the point of the face it shows, in three steps."""
         owner = self.owner
-        back = np.linalg.inv(self.matrix[:2, :2]).astype(np.float32)
-        flat = (owner.grid - self.shift.astype(np.float32)) @ back.T
-        slide = (back @ self.matrix[:2, 2]).astype(np.float32)
-        per_unit, corner = owner.coarse.per_unit, np.array([LEFT, TOP], np.float32)
-        where = flat - slide * 0.6
-        for _ in range(4):
-            fields = cv2.remap(owner.fields, (where - corner) * per_unit - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            where = flat - fields[..., :1] * slide - fields[..., 1:] @ self.give.T
+        back = np.linalg.inv(self.matrix[:2, :2])
+        flat = cv2.transform(owner.grid, np.column_stack([back, -back @ self.shift]).astype(np.float32))
+        slide = np.column_stack([back @ self.matrix[:2, 2], self.give]).astype(np.float32)
+        scale, corner = owner.coarse.per_unit, np.array([LEFT, TOP], np.float32)
+        where = flat - 0.6 * slide[:, 0]
+        for _ in range(3):
+            fields = sampled(owner.fields, (where - corner) * scale - 0.5)
+            where = flat - cv2.transform(fields, slide)
         place = cv2.resize((where - corner) * owner.per_unit - 0.5, (owner.side, owner.side), interpolation=cv2.INTER_LINEAR)
-        return cv2.remap(owner.layer, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        return sampled(owner.layer, place, cv2.BORDER_CONSTANT)
+
+
+def sampled(picture: np.ndarray, where: np.ndarray, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
+    """A picture's values at points (h, w, 2) float32 given in its pixels: (h, w, channels)."""
+    return cv2.remap(picture, where, None, cv2.INTER_LINEAR, borderMode=border)  # type: ignore[call-overload]
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -218,7 +230,9 @@ class Patch:
     def __init__(self, frame: np.ndarray, points: np.ndarray, margin: int):
         height, width = frame.shape[:2]
         self.left, self.top = (int(v) for v in np.clip(np.floor(points.min(axis=0)) - margin, 0, (width - 2, height - 2)))
-        right, bottom = (int(v) for v in np.clip(np.ceil(points.max(axis=0)) + margin, (self.left + 1, self.top + 1), (width, height)))
+        right, bottom = (
+            int(v) for v in np.clip(np.ceil(points.max(axis=0)) + margin, (self.left + 1, self.top + 1), (width, height))
+        )
         self.frame, self.place = frame, (slice(self.top, bottom), slice(self.left, right))
         self.pixels = np.ascontiguousarray(frame[self.place])
 
@@ -241,7 +255,7 @@ class Patch:
     def blend(self, picture: np.ndarray, mask: np.ndarray) -> None:
         """Lay a picture over the patch where the mask says so."""
         opacity = mask[..., None].astype(np.float32) / 255
-        self.pixels = np.round(self.pixels + (picture.astype(np.float32) - self.pixels) * opacity).astype(np.uint8)
+        self.pixels = (self.pixels + (picture - self.pixels.astype(np.float32)) * opacity + 0.5).astype(np.uint8)
 
 
 def fill(picture: np.ndarray, polygon: np.ndarray, color: np.ndarray | tuple[float, ...] | float, patch: Patch) -> None:
@@ -250,11 +264,14 @@ def fill(picture: np.ndarray, polygon: np.ndarray, color: np.ndarray | tuple[flo
     cv2.fillPoly(picture, [patch.fixed(polygon)], tuple(float(round(v)) for v in values), cv2.LINE_AA, FIXED)
 
 
-def stroke(patch: Patch, line: np.ndarray, color: np.ndarray | tuple[float, ...], width: float, strength: float, blur: float = 0.0) -> None:
+def stroke(
+    patch: Patch, line: np.ndarray, color: np.ndarray | tuple[float, ...], width: float, strength: float, blur: float = 0.0
+) -> None:
     """Draw a soft line of some width in fine pixels."""
-    mask = np.zeros(patch.pixels.shape[:2], np.uint8)
+    mask: np.ndarray = np.zeros(patch.pixels.shape[:2], np.uint8)
     whole = max(1, round(width))
-    cv2.polylines(mask, [patch.fixed(line)], False, float(min(255, round(255 * strength * min(1.0, width / whole + 0.15)))), whole, cv2.LINE_AA, FIXED)
+    value = min(255, round(255 * strength * min(1.0, width / whole + 0.15)))
+    cv2.polylines(mask, [patch.fixed(line)], False, float(value), whole, cv2.LINE_AA, FIXED)
     if blur:
         mask = cv2.GaussianBlur(mask, (0, 0), blur)
     patch.blend(np.broadcast_to(np.clip(np.asarray(color) * 255, 0, 255), patch.pixels.shape), mask)

@@ -55,7 +55,7 @@ def lambert(z: np.ndarray, per_unit: float, light: tuple[float, float, float]) -
     half = lamp + (0, 0, 1)
     half /= np.linalg.norm(half)
     gloss = np.clip((-dx * half[0] - dy * half[1] + half[2]) / length, 0, 1) ** 28
-    return 0.36 + 0.70 * np.clip(facing, 0, None) + 0.06 * facing, gloss
+    return 0.42 + 0.64 * np.clip(facing, 0, None) + 0.06 * facing, gloss
 
 
 def lay(base: np.ndarray, opacity: np.ndarray, color: np.ndarray | tuple[float, float, float]) -> np.ndarray:
@@ -68,7 +68,7 @@ def head_layer(look: Look, per_unit: float) -> np.ndarray:
     rng = np.random.default_rng(look.texture_seed)
     canvas = Canvas.of(per_unit * FINER)
     x, y = canvas.x, canvas.y
-    z = cv2.GaussianBlur(shape.relief(x, y, look).astype(np.float32), (0, 0), 0.016 * canvas.per_unit)
+    z = cv2.GaussianBlur(shape.relief(x, y, look).astype(np.float32), (0, 0), 0.021 * canvas.per_unit)
     bright, gloss = lambert(z, canvas.per_unit, look.light)
     face = canvas.polygon(shape.outline(look))
     ears = ear_layer(canvas, look)
@@ -76,7 +76,7 @@ def head_layer(look: Look, per_unit: float) -> np.ndarray:
     curtain = hair_mask(canvas, look, rng)
     shade = cv2.GaussianBlur(curtain, (0, 0), 0.07 * canvas.per_unit)
     bright = bright * (1 - 0.28 * np.roll(shade, int(0.06 * canvas.per_unit), axis=0))
-    lit = skin * tint(bright)[..., :] + 0.10 * gloss[..., None] * (0.5 + 0.5 * np.array(look.skin))
+    lit = skin * tint(bright) + 0.10 * gloss[..., None] * (0.5 + 0.5 * np.array(look.skin))
     opacity = np.maximum(face, ears[1])
     color = np.where((face > ears[1])[..., None], lit, ears[0])
     color = lay(color, face, lit)
@@ -90,9 +90,9 @@ def head_layer(look: Look, per_unit: float) -> np.ndarray:
 
 def packed(color: np.ndarray, opacity: np.ndarray) -> np.ndarray:
     """RGBA premultiplied uint8, reduced by FINER."""
-    layer = np.concatenate([np.clip(color, 0, 1) * opacity[..., None], opacity[..., None]], axis=2).astype(np.float32)
-    height, width = layer.shape[0] // FINER, layer.shape[1] // FINER
-    layer = cv2.resize(layer[: height * FINER, : width * FINER], (width, height), interpolation=cv2.INTER_AREA)
+    fine = np.concatenate([np.clip(color, 0, 1) * opacity[..., None], opacity[..., None]], axis=2).astype(np.float32)
+    height, width = fine.shape[0] // FINER, fine.shape[1] // FINER
+    layer = cv2.resize(fine[: height * FINER, : width * FINER], (width, height), interpolation=cv2.INTER_AREA)
     return np.round(layer * 255).astype(np.uint8)
 
 
@@ -107,7 +107,8 @@ def skin_color(canvas: Canvas, look: Look, rng: np.random.Generator) -> np.ndarr
     x, y = canvas.x, canvas.y
     ax = np.abs(x)
     skin = np.broadcast_to(np.array(look.skin, np.float32), (*x.shape, 3)) * (1 + 0.012 * canvas.noise(rng, 0.05))[..., None]
-    red = 0.55 * hump(ax, y, (0.55, 0.5), (0.2, 0.18)) + 0.4 * hump(x, y, (0, 0.5), (0.14, 0.1)) + 0.25 * hump(x, y, (0, 1.4), (0.2, 0.12))
+    red = 0.55 * hump(ax, y, (0.55, 0.5), (0.2, 0.18))
+    red = red + 0.4 * hump(x, y, (0, 0.5), (0.14, 0.1)) + 0.25 * hump(x, y, (0, 1.4), (0.2, 0.12))
     skin = skin * (1 + red[..., None] * np.array([0.03, -0.13, -0.10]))
     skin = skin * (1 - 0.10 * hump(ax, y, (0.42, 0.14), (0.16, 0.05)))[..., None]
     if look.freckles:
@@ -116,8 +117,10 @@ def skin_color(canvas: Canvas, look: Look, rng: np.random.Generator) -> np.ndarr
     if look.beard:
         grain = 0.75 + 0.25 * canvas.noise(rng, 0.022)
         low = smoothstep(0.55, 0.95, y + 0.35 * (ax > 0.78)) * (1 - 0.9 * hump(ax, y, (0.35, 0.62), (0.25, 0.18)))
-        around = np.clip(low - 0.75 * hump(x, y, (0, MOUTH := shape.MOUTH_Y), (0.3, 0.08)), 0, 1)
-        around = np.maximum(around, 0.9 * smoothstep(0.70, 0.78, y) * (y < MOUTH) * (ax < 0.5) * (1 - smoothstep(0.36, 0.48, ax)))
+        around = np.clip(low - 0.75 * hump(x, y, (0, shape.MOUTH_Y), (0.3, 0.08)), 0, 1)
+        around = np.maximum(
+            around, 0.9 * smoothstep(0.70, 0.78, y) * (y < shape.MOUTH_Y) * (ax < 0.5) * (1 - smoothstep(0.36, 0.48, ax))
+        )
         skin = lay(skin, np.clip(around * look.beard * 0.85 * grain, 0, 0.95), np.array(look.hair) * 0.9)
     return skin
 
@@ -129,7 +132,8 @@ def features(canvas: Canvas, look: Look, color: np.ndarray, rng: np.random.Gener
     dark = np.array(look.skin) * (0.30, 0.20, 0.18)
     under = hump(x, y, (-0.05 * np.sign(look.light[0]), end + 0.085), (0.17 * look.nose_width, 0.035))
     color = lay(color, 0.34 * under, dark * 1.3)
-    color = lay(color, 0.85 * smoothstep(0.35, 0.9, hump(ax, y + 0.25 * (ax - 0.085), (0.088 * look.nose_width, end + 0.028), (0.042, 0.02))), dark)
+    nostril = hump(ax, y + 0.25 * (ax - 0.085), (0.088 * look.nose_width, end + 0.028), (0.042, 0.02))
+    color = lay(color, 0.85 * smoothstep(0.35, 0.9, nostril), dark)
     wing = np.exp(-0.5 * ((np.hypot(ax - 0.145 * look.nose_width, (y - end + 0.03) * 1.05) - 0.085) / 0.014) ** 2)
     color = lay(color, 0.30 * wing * (ax > 0.165 * look.nose_width) * smoothstep(-0.12, 0.0, y - end + 0.06), dark * 1.4)
     color = lay(color, 0.22 * hump(x, y, (0, shape.MOUTH_Y + 0.20), (0.19, 0.035)), dark * 1.6)
@@ -147,7 +151,7 @@ def brow_mask(canvas: Canvas, look: Look, side: int, rng: np.random.Generator) -
     middle = np.stack([np.interp(at, np.linspace(0, 1, 5), points[:, k]) for k in (0, 1)], axis=1)
     thick = 0.048 * look.brow_weight * np.interp(at, [0, 0.15, 0.6, 1], [0.75, 1.0, 0.85, 0.15])[:, None] * (0, 1)
     mask = canvas.polygon(np.concatenate([middle - thick * 0.8, (middle + thick)[::-1]]), soft=0.016)
-    hairs = 0.85 + 0.15 * np.sin((canvas.x * side * 70 + canvas.y * 40)) + 0.08 * canvas.noise(rng, 0.03)
+    hairs = 0.85 + 0.15 * np.sin(canvas.x * side * 70 + canvas.y * 40) + 0.08 * canvas.noise(rng, 0.03)
     return np.clip(mask * hairs, 0, 1) * (0.92 if look.kind != "child" else 0.8)
 
 
@@ -201,12 +205,13 @@ def hair_color(canvas: Canvas, look: Look, rng: np.random.Generator) -> np.ndarr
     parting = 0.35 * np.sign(STYLES[look.style][3])
     angle = np.arctan2(x - parting * (y < 0), y + 1.55) / np.pi
     grains = np.stack([cv2.GaussianBlur(rng.standard_normal((8, 640)).astype(np.float32), (0, 0), 1.0) for _ in range(2)])
-    strand = sum(
-        cv2.remap(g, ((angle + 1) * k).astype(np.float32), ((y + 1.8) * 1.6).astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        for g, k in zip(grains, (140.0, 310.0), strict=True)
-    )
+    along = ((y + 1.8) * 1.6).astype(np.float32)
+    strand = np.zeros_like(along)
+    for grain, fine in zip(grains, (140.0, 310.0), strict=True):
+        around = ((angle + 1) * fine).astype(np.float32)
+        strand = strand + cv2.remap(grain, around, along, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     if look.style == "curly":
-        strand = 0.25 * strand + 0.9 * np.abs(canvas.noise(rng, 0.11)) + 0.35 * canvas.noise(rng, 0.05) - 0.6
+        strand = 0.2 * strand + 0.6 * np.abs(canvas.noise(rng, 0.12)) + 0.25 * canvas.noise(rng, 0.05) - 0.35
     round_ = np.sqrt(np.clip(1.05 - (x / 1.32) ** 2 - (np.minimum(y + 0.1, 0) / 1.6) ** 2, 0.02, None))
     bright, _ = lambert(0.95 * round_, canvas.per_unit, look.light)
     shine = np.exp(-0.5 * ((y + 0.98 - 0.25 * x**2 + 0.1 * look.light[0] * x) / 0.12) ** 2)
@@ -250,14 +255,15 @@ def body_layer(look: Look, side: int, unit: float, origin: tuple[float, float]) 
     folds = 0.80 + 0.10 * lamp * x + 0.05 * np.sin(5 * x + 3 * y + 2 * np.sin(2 * x)) - 0.10 * np.exp(-(((y - top) / 0.05) ** 2))
     color = lay(color, cloth, np.array(look.clothes) * folds[..., None])
     if look.collar == "shirt":
-        flap = smoothstep(-0.015, 0.015, y - (1.62 + 0.55 * (0.62 - ax))) * (1 - smoothstep(0.30, 0.33, y - 1.62 - 0.25 * (0.62 - ax)))
+        flap = smoothstep(-0.015, 0.015, y - (1.62 + 0.55 * (0.62 - ax))) * smoothstep(1.55, 1.6, y)
+        flap = flap * (1 - smoothstep(0.30, 0.33, y - 1.62 - 0.25 * (0.62 - ax)))
         flap = flap * (ax < 0.74) * smoothstep(0.02, 0.06, ax - 0.1 * (y - 1.8))
-        color = lay(color, flap * smoothstep(1.55, 1.6, y), np.clip(np.array(look.clothes) * 1.15 + 0.08, 0, 1) * (folds + 0.1)[..., None])
-        cloth = np.maximum(cloth, flap * smoothstep(1.55, 1.6, y))
+        lighter = np.clip(np.array(look.clothes) * 1.15 + 0.08, 0, 1)
+        color, cloth = lay(color, flap, lighter * (folds + 0.1)[..., None]), np.maximum(cloth, flap)
     opacity = np.maximum(neck * smoothstep(0.3, 0.4, y), cloth)
     end = STYLES[look.style][4]
     if end > 0.5:
-        back = (1 - smoothstep(-0.03, 0.03, ax - 1.12)) * (1 - smoothstep(end - 0.1, end, y)) * smoothstep(-0.9, -0.8, y)
+        back = (1 - smoothstep(-0.03, 0.03, ax - 1.12)) * (1 - smoothstep(end - 0.1, end, y)) * smoothstep(-0.3, -0.1, y)
         color = color * opacity[..., None] + np.array(look.hair) * 0.42 * (1 - opacity[..., None])
         opacity = np.maximum(opacity, back)
     return packed(color, opacity)
@@ -274,5 +280,6 @@ def wall(look: Look, side: int) -> np.ndarray:
         spot = hump(x, y, tuple(rng.random(2)), (rng.uniform(0.05, 0.14),) * 2)
         color = lay(color, 0.22 * spot, rng.uniform(0.45, 1.0, 3))
     edge, width = rng.uniform(0.05, 0.95), rng.uniform(0.15, 0.4)
-    color = color * (1 - 0.10 * smoothstep(edge - 0.05, edge + 0.05, x) * (1 - smoothstep(edge + width, edge + width + 0.1, x)))[..., None]
+    panel = smoothstep(edge - 0.05, edge + 0.05, x) * (1 - smoothstep(edge + width, edge + width + 0.1, x))
+    color = color * (1 - 0.10 * panel)[..., None]
     return np.round(np.clip(color, 0, 1) * 255).astype(np.uint8)

@@ -50,23 +50,27 @@ VOWELS = {
     "aa": Phone((730, 1150, 2450), 1.0, duration=LONG, open=1.0, spread=0.0, tongue=0.05, firmness=1.0),
     "ae": Phone((660, 1700, 2450), 0.95, duration=LONG, open=0.78, spread=0.55, tongue=0.15, firmness=1.0),
     "eh": Phone((520, 1850, 2500), 0.85, duration=LONG, open=0.52, spread=0.5, tongue=0.3, firmness=0.9),
-    "iy": Phone((290, 2250, 3000), 0.68, duration=LONG, open=0.24, spread=1.0, tongue=0.6, firmness=1.0),
+    "iy": Phone((290, 2250, 3000), 1.0, duration=LONG, open=0.24, spread=1.0, tongue=0.6, firmness=1.0),
     "ao": Phone((560, 860, 2420), 0.9, duration=LONG, open=0.7, spread=-0.65, tongue=0.05, firmness=1.0),
-    "uw": Phone((310, 850, 2250), 0.62, duration=LONG, open=0.22, spread=-1.0, tongue=0.1, firmness=1.0),
+    "uw": Phone((310, 850, 2250), 0.85, duration=LONG, open=0.22, spread=-1.0, tongue=0.1, firmness=1.0),
 }
 
 CONSONANTS = {
-    "m": Phone((260, 1000, 2200), 0.35, nasal=True, duration=(0.08, 0.12), open=0.0, closed=True, firmness=0.3),
+    "m": Phone((260, 1000, 2200), 0.5, nasal=True, duration=(0.08, 0.12), open=0.0, closed=True, firmness=0.3),
     "b": Phone((250, 900, 2200), 0.75, hiss=(700, 900), burst=True, duration=(0.08, 0.11), open=0.0, closed=True, firmness=0.3),
     "p": Phone((280, 900, 2200), 0.0, 0.5, (900, 1200), burst=True, duration=(0.09, 0.12), open=0.0, closed=True, firmness=0.3),
-    "n": Phone((270, 1550, 2500), 0.35, nasal=True, open=0.2, tongue=0.9, firmness=0.35),
+    "n": Phone((270, 1550, 2500), 0.5, nasal=True, open=0.2, tongue=0.9, firmness=0.35),
     "d": Phone((260, 1700, 2600), 0.7, 0.2, (3600, 1800), burst=True, open=0.2, tongue=0.9, firmness=0.35),
     "t": Phone((300, 1750, 2650), 0.0, 0.5, (4200, 2200), burst=True, open=0.2, tongue=0.9, firmness=0.35),
     "k": Phone((300, 1900, 2400), 0.0, 0.5, (1900, 1000), burst=True, open=0.28, tongue=0.2, firmness=0.25),
     "f": Phone((320, 1250, 2250), 0.0, 0.22, (5200, 4500), duration=(0.09, 0.13), open=0.1, tuck=True, firmness=0.6),
     "v": Phone((300, 1200, 2250), 0.4, 0.1, (5000, 4500), duration=(0.08, 0.11), open=0.1, tuck=True, firmness=0.6),
-    "s": Phone((320, 1650, 2600), 0.0, 0.5, (6200, 1900), duration=(0.09, 0.14), open=0.13, spread=0.45, tongue=0.6, firmness=0.7),
-    "sh": Phone((320, 1700, 2400), 0.0, 0.5, (3300, 1500), duration=(0.10, 0.14), open=0.24, spread=-0.6, tongue=0.4, firmness=0.8),
+    "s": Phone(
+        (320, 1650, 2600), 0.0, 0.5, (6200, 1900), duration=(0.09, 0.14), open=0.13, spread=0.45, tongue=0.6, firmness=0.7
+    ),
+    "sh": Phone(
+        (320, 1700, 2400), 0.0, 0.5, (3300, 1500), duration=(0.10, 0.14), open=0.24, spread=-0.6, tongue=0.4, firmness=0.8
+    ),
     "l": Phone((350, 1150, 2700), 0.6, open=0.32, tongue=1.0, firmness=0.35),
     "w": Phone((300, 700, 2200), 0.55, duration=(0.07, 0.11), open=0.14, spread=-1.0, firmness=0.9),
 }
@@ -101,22 +105,32 @@ def babble(rng: np.random.Generator, seconds: float) -> list[Segment]:
     segments = [Segment(PAUSE, 0.0, min(float(rng.uniform(0.06, 0.2)), 0.2 * seconds))]
     words_left = int(rng.integers(3, 6))
     while True:
-        word: list[Segment] = []
-        start = segments[-1].end
         for syllable in range(int(rng.integers(1, 4))):
             stress = float(rng.uniform(0.95, 1.1) if syllable == 0 else rng.uniform(0.78, 0.98))
-            for phone in syllable_phones(rng, (word or segments)[-1].phone):
-                length = float(rng.uniform(*PHONES[phone].duration))
-                word.append(Segment(phone, start, start + length, stress))
-                start += length
-        if start > seconds - tail:
-            break
-        segments += word
+            phones = syllable_phones(rng, segments[-1].phone)
+            lengths = np.array([rng.uniform(*PHONES[phone].duration) for phone in phones])
+            room = seconds - tail - segments[-1].end
+            if lengths.sum() > room and len(segments) > 1:
+                return [*segments, Segment(PAUSE, segments[-1].end, seconds)]
+            segments = said(segments, phones, lengths * min(1.0, room / lengths.sum()), stress)
         words_left -= 1
-        if words_left == 0 and start < seconds - 0.8:
-            segments.append(Segment(PAUSE, start, start + float(rng.uniform(*PHONES[PAUSE].duration))))
+        if words_left == 0:
+            segments = said(
+                segments, [PAUSE], [min(float(rng.uniform(*PHONES[PAUSE].duration)), seconds - tail - segments[-1].end)]
+            )
             words_left = int(rng.integers(3, 6))
-    return [*segments, Segment(PAUSE, segments[-1].end, seconds)]
+
+
+def said(
+    segments: Sequence[Segment], phones: Sequence[str], lengths: Sequence[float] | np.ndarray, stress: float = 1.0
+) -> list[Segment]:
+    """The segments and, after them, phones of some lengths in seconds; what would last less than a millisecond is left out."""
+    longer = list(segments)
+    for phone, length in zip(phones, lengths, strict=True):
+        if length > 1e-3:
+            start = longer[-1].end if longer else 0.0
+            longer.append(Segment(phone, start, start + float(length), stress))
+    return longer
 
 
 def syllable_phones(rng: np.random.Generator, before: str) -> list[str]:
@@ -135,9 +149,5 @@ def sentence(text: str | Sequence[str], stress: float = 1.0, pause: float = 0.15
         KeyError: a phone is not in PHONES.
     """
     names = text.split() if isinstance(text, str) else list(text)
-    start, segments = pause, [Segment(PAUSE, 0.0, pause)]
-    for name in names:
-        length = sum(PHONES[name].duration) / 2
-        segments.append(Segment(name, start, start + length, stress))
-        start += length
-    return [*segments, Segment(PAUSE, start, start + pause)]
+    segments = said([Segment(PAUSE, 0.0, pause)], names, [sum(PHONES[name].duration) / 2 for name in names], stress)
+    return said(segments, [PAUSE], [pause])

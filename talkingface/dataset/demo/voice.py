@@ -6,7 +6,7 @@ is his KLGLOTT88 shape; the filter is applied per short window in the frequency 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from scipy.signal import resample_poly
 
 from talkingface.dataset.demo.phones import PAUSE, PHONES, Segment
 
+Response = Callable[[np.ndarray, np.ndarray], np.ndarray]
 CONTROL_RATE = 250  # values per second of everything that moves
 BANDWIDTHS = np.array([80.0, 110.0, 160.0, 250.0, 350.0])
 UPPER_FORMANTS = (3500.0, 4500.0)  # the two that no phone changes
@@ -54,10 +55,11 @@ def synthesize(segments: Sequence[Segment], voice: Voice, rng: np.random.Generat
     voiced, noise, tilt = (np.interp(at, times, tracks[name]) for name in ("voiced", "noise", "nasal"))
     air = rng.standard_normal(samples)
     folds = voiced * (pulses * (1 - 0.4 * tilt) + voice.breath * 0.3 * air * (0.3 + np.maximum(-pulses, 0)))
-    wav = filtered(folds, times, lambda hz, i: tract_response(hz, tracks["formants"][i] * voice.tract, tracks["nasal"][i]), sample_rate)
+    formants, nasal = tracks["formants"] * voice.tract, tracks["nasal"]
+    wav = filtered(folds, times, lambda hz, i: tract_response(hz, formants[i], nasal[i]), sample_rate)
     wav = wav / (np.abs(wav).max() + 1e-9)
     hiss = filtered(noise * air, times, lambda hz, i: hiss_response(hz, tracks["hiss"][i] * voice.tract**0.5), sample_rate)
-    wav = wav + 0.30 * hiss / 3.0
+    wav = wav + 0.11 * hiss + 2e-4 * rng.standard_normal(samples)  # the last is the room's own murmur
     return (0.8 * wav / max(np.abs(wav).max(), 1e-9)).astype(np.float32)
 
 
@@ -145,8 +147,12 @@ def hiss_response(hz: np.ndarray, band: np.ndarray) -> np.ndarray:
     return np.exp(-0.5 * ((hz[None] - band[:, :1]) / (0.5 * band[:, 1:])) ** 2) + 0.03
 
 
-def filtered(source: np.ndarray, times: np.ndarray, response, sample_rate: int, hop: int = 80) -> np.ndarray:
-    """Filter a sound by a response that changes every `hop` samples: Hann windows, overlap-add."""
+def filtered(source: np.ndarray, times: np.ndarray, response: Response, sample_rate: int, hop: int = 80) -> np.ndarray:
+    """Filter a sound by a response that changes every `hop` samples: Hann windows, overlap-add.
+
+    Args:
+        response: (bins,) Hz and (windows,) indices into `times` -> (windows, bins).
+    """
     window, size = 4 * hop, 1024
     padded = np.pad(source, (window, window))
     starts = np.arange(0, len(padded) - window, hop)
