@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from talkingface import __version__
 from talkingface.errors import MissingWeightsError, ScoreError, TalkingFaceError
-from talkingface.media.files import atomic
+from talkingface.media.files import atomic, content_hash
 from talkingface.media.video import Video
 from talkingface.metric.base import Column, Metric
 
@@ -65,7 +65,10 @@ class Row:
     @property
     def error(self) -> str | None:
         """All reasons in one line; None where every metric has scored the clip."""
-        return "; ".join(f"{metric}: {reason}" for metric, reason in self.errors.items()) or None
+        metrics: dict[str, list[str]] = {}
+        for metric, reason in self.errors.items():
+            metrics.setdefault(reason, []).append(metric)
+        return " ".join(f"{', '.join(names)}: {reason}" for reason, names in metrics.items()) or None
 
 
 @dataclass
@@ -223,9 +226,10 @@ class Evaluator:
                 not_scored[name] = str(error)
             except TalkingFaceError as error:
                 row.errors[name] = str(error)
-                log.warning("%s: %s could not be scored: %s", scored.name, name, error)
             if notes := metric.take_notes():
                 row.notes[name] = notes
+        if row.error:
+            log.warning("%s could not be scored: %s", scored.name, row.error)
         return row
 
     def opened(self, scored: Scored, metric: Metric) -> tuple[Video, Video | None, Path | None]:
@@ -234,9 +238,10 @@ class Evaluator:
         Raises:
             ScoreError: the metric compares with the real video, and this clip has none.
         """
+        video = Video(scored.video)
         if scored.truth is None and metric.needs_truth:
             raise ScoreError(f"{scored.video} has no real video to be compared with.")
-        return Video(scored.video), Video(scored.truth) if scored.truth else None, scored.audio
+        return video, Video(scored.truth) if scored.truth else None, scored.audio
 
     def controls(self, videos: Sequence[Scored], report: Report, progress: bool = True) -> dict[str, dict[str, float]]:
         """Score what a sync metric must tell from the generated videos, into `report.controls`.
@@ -290,14 +295,13 @@ class FrozenVideo(Video):
 
 def other_sounds(videos: Sequence[Scored]) -> dict[str, Path]:
     """Clip -> the sound of the next clip with another one; clips without any are left out."""
-    sounds = [scored.audio or scored.video for scored in videos]
-    hashes = [Video(sound).content_hash() for sound in sounds]
+    heard = [(scored.name, scored.audio or scored.video) for scored in videos]
+    files = [(name, sound, content_hash(sound)) for name, sound in heard if sound.is_file()]
     found = {}
-    for index, scored in enumerate(videos):
-        order = [(index + step) % len(videos) for step in range(1, len(videos))]
-        other = next((i for i in order if hashes[i] != hashes[index]), None)
-        if other is not None:
-            found[scored.name] = sounds[other]
+    for index, (name, _, own) in enumerate(files):
+        others = files[index + 1 :] + files[:index]
+        if (other := next((sound for _, sound, digest in others if digest != own), None)) is not None:
+            found[name] = other
     return found
 
 
@@ -352,7 +356,8 @@ def draw(header: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> s
 
 def environment() -> dict[str, str]:
     """The versions that scores may depend on."""
-    found = {"talkingface": __version__, "python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    system = f"{platform.system()} {platform.machine()}"
+    found = {"talkingface": __version__, "python": platform.python_version(), "system": system}
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, NamedTuple
 import cv2
 import numpy as np
 import torch
-from scipy.signal import medfilt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from talkingface.errors import CheckpointError, ConfigError, MissingWeightsError, ScoreError
-from talkingface.media.audio import audio_blocks, mfcc
+from talkingface.media.audio import audio_blocks, mfcc, to_int16
 from talkingface.media.files import content_hash
 from talkingface.media.prefetch import prefetch
 from talkingface.media.video import Video, jpeg_degraded
@@ -69,7 +69,7 @@ def sync_score(dists: np.ndarray) -> SyncScore:
     """The scores of (V, 2 vshift + 1) distances: taken at the best shift; the first of equal ones wins."""
     means = dists.mean(axis=0)
     best, middle = int(means.argmin()), float(np.median(means))
-    curve = medfilt(middle - dists[:, best], 9)
+    curve = np.median(sliding_window_view(np.pad(middle - dists[:, best], 4), 9), axis=1)
     return SyncScore(dists.shape[1] // 2 - best, middle - float(means[best]), float(means[best]), means, curve)
 
 
@@ -120,12 +120,12 @@ def speech_embeddings(network: SyncNet, features: np.ndarray, batch_size: int = 
     for start in range(0, count, 50 * batch_size):
         stop = min(start + 50 * batch_size, count)
         part = features[:, COLUMNS_PER_FRAME * start : COLUMNS_PER_FRAME * (stop - 1) + COLUMNS]
-        yield network.audio_sequence(torch.from_numpy(np.float32(part)).to(device), batch_size).cpu().numpy()
+        yield network.audio_sequence(torch.from_numpy(part.astype(np.float32)).to(device), batch_size).cpu().numpy()
 
 
 def load_samples(path: Path) -> np.ndarray:
     """The sound of a file as the authors' 16-bit samples: (N,) int16, mono, 16 kHz."""
-    blocks = [np.clip(np.rint(block.mean(axis=0) * 32768), -32768, 32767).astype(np.int16) for block in audio_blocks(path, SAMPLE_RATE)]
+    blocks = [to_int16(block.mean(axis=0)) for block in audio_blocks(path, SAMPLE_RATE)]
     return np.concatenate(blocks) if blocks else np.empty(0, np.int16)
 
 
@@ -194,13 +194,14 @@ class LSE(Metric):
     ):
         for name, value, known in (("protocol", protocol, ("file",)), ("decode", decode, ("lossless", "jpeg"))):
             if value not in known:
-                raise ConfigError(f"LSE.{name}: expected {' or '.join(known)}, got {value!r}.")
+                raise ConfigError(f"{type(self).__name__}.{name}: expected {' or '.join(known)}, got {value!r}.")
         for name, number, least in (("batch_size", batch_size, 1), ("vshift", vshift, 1)):
             if number < least:
-                raise ConfigError(f"LSE.{name}: expected {least} or more, got {number}.")
+                raise ConfigError(f"{type(self).__name__}.{name}: expected {least} or more, got {number}.")
         self.weights, self.decode, self.batch_size, self.vshift = str(weights), decode, batch_size, vshift
         cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
         self.device = torch.device("cuda" if cuda else "cpu")
+        self._kept: dict[str, Embeddings] = {}
 
     def score(self, video: Video, truth: Video | None = None, audio: Path | None = None) -> dict[str, float]:
         """The three columns; equal files under an equal protocol are not measured twice.
@@ -217,14 +218,14 @@ class LSE(Metric):
         key = {**self.protocol(), "video": video.content_hash(), "part": part, "audio": content_hash(sound)}
 
         def compute() -> dict[str, float]:
-            result = self.measure(video, sound)
+            result = self.measure(video, sound, 0.0 if audio else video.start)
             return dict(zip(self.columns, (result.confidence, result.distance, float(result.offset)), strict=True))
 
         return remember(type(self).__name__, key, compute)
 
-    def measure(self, video: Video, sound: Path) -> SyncScore:
-        """All that the judge says of a video and a sound."""
-        lips, speech = self.lips(video), self.speech(sound)
+    def measure(self, video: Video, sound: Path, start: float = 0.0) -> SyncScore:
+        """All that the judge says of a video and of a sound from second `start` on."""
+        lips, speech = self.lips(video), self.speech(sound, start)
         count = min(lips.units, speech.units // SAMPLES_PER_FRAME)
         if count < SHORTEST:
             seconds = speech.units / SAMPLE_RATE
@@ -255,17 +256,17 @@ class LSE(Metric):
 
         return self.embeddings(name, write)
 
-    def speech(self, sound: Path) -> Embeddings:
-        """The speech embeddings of a sound file or video, computed once."""
+    def speech(self, sound: Path, start: float = 0.0) -> Embeddings:
+        """The speech embeddings of a sound file or video from second `start` on, computed once."""
 
         def write(rows: Embeddings) -> None:
-            samples = load_samples(sound)
+            samples = load_samples(sound)[round(start * SAMPLE_RATE) :]
             rows.units = len(samples)
-            features = np.float32(mfcc(samples)) if len(samples) else np.empty((13, 0), np.float32)
+            features = mfcc(samples).astype(np.float32) if len(samples) else np.empty((13, 0), np.float32)
             del samples
             rows.write(speech_embeddings(self.network, features, self.batch_size))
 
-        return self.embeddings(f"{content_hash(sound)}.speech", write)
+        return self.embeddings(f"{content_hash(sound)}-{start}.speech", write)
 
     def embeddings(self, name: str, write: Callable[[Embeddings], None]) -> Embeddings:
         """Embeddings by name: written at the first call, kept on disk for as long as this metric lives."""
@@ -274,10 +275,6 @@ class LSE(Metric):
             write(rows)
             self._kept[name] = rows
         return self._kept[name]
-
-    @cached_property
-    def _kept(self) -> dict[str, Embeddings]:
-        return {}
 
     @cached_property
     def _folder(self) -> tempfile.TemporaryDirectory[str]:
@@ -343,16 +340,20 @@ class DemoLSE(LSE):
     def weights_file(self) -> Path:
         path = Path(self.weights).expanduser() if self.weights else self.shipped
         if not path.is_file():
-            raise MissingWeightsError(f"{path} does not exist: the demo judge. Install the package again, or set --DemoLSE.weights=FILE.")
+            raise MissingWeightsError(self.missing(path))
         return path
+
+    def missing(self, path: Path) -> str:
+        return f"{path} does not exist: the demo world's judge. Install the package again, or set --DemoLSE.weights=FILE."
 
     def load_network(self, path: Path) -> SyncNet:
         weights = read_weights(path)
         try:
-            sizes = [number(weights.extra[name]) for name, number in (("width", float), ("image_size", int), ("embedding", int))]
+            width, image_size, embedding = (float(weights.extra[name]) for name in ("width", "image_size", "embedding"))
         except (KeyError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{path} is no demo judge: its metadata should say width, image_size and embedding ({error!r}).") from None
-        network = SyncNet(*sizes)
+            wanted = "its metadata should say width, image_size and embedding"
+            raise CheckpointError(f"{path} is no demo judge: {wanted} ({error!r}).") from None
+        network = SyncNet(width, int(image_size), int(embedding))
         load_weights(network, weights.state, path)
         return network
 

@@ -1,28 +1,28 @@
 """LMD: in units of the face, over the frames that show one, with the boxes of the real video."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from talkingface.errors import ScoreError
+from talkingface.face.finder import FaceFinder, FaceTrack, LandmarkTrack
 from talkingface.media.video import Video, write_video
 from talkingface.metric.landmark import LandmarkDistance, mouth_distance
 
 
-class Known:
+class Known(FaceFinder):
     """A finder that knows the landmarks of each file."""
 
     def __init__(self, landmarks, detected=()):
+        super().__init__()
         self.known, self.detected, self.boxes_given = landmarks, dict(detected), {}
 
     def boxes(self, video):
-        return SimpleNamespace(of=video.path)
+        return FaceTrack(np.tile(np.float32([0, 0, video.width, video.height]), (len(video), 1)), [""] * len(video))
 
     def landmarks(self, video, boxes=None):
-        self.boxes_given[video.path.stem] = boxes.of.stem if boxes else None
+        self.boxes_given[video.path.stem] = None if boxes is None else boxes.boxes
         landmarks = self.known[video.path.stem]
-        return SimpleNamespace(landmarks=landmarks, detected=self.detected.get(video.path.stem, np.ones(len(landmarks), bool)))
+        return LandmarkTrack(landmarks, self.detected.get(video.path.stem, np.ones(len(landmarks), bool)))
 
     def fingerprint(self):
         return {"detector": "known"}
@@ -30,8 +30,8 @@ class Known:
 
 @pytest.fixture
 def videos(tmp_path):
-    def write(name, count=6, size=64):
-        write_video(tmp_path / f"{name}.avi", np.zeros((count, size, size, 3), np.uint8), 25, lossless=True)
+    def write(name, count=6, size=64, width=0):
+        write_video(tmp_path / f"{name}.avi", np.zeros((count, size, width or size, 3), np.uint8), 25, lossless=True)
         return Video(tmp_path / f"{name}.avi")
 
     return write
@@ -71,11 +71,11 @@ def test_the_size_of_the_picture_does_not_matter(videos, real):
 
 
 def test_the_boxes_of_the_real_video_serve_both(videos, real):
-    finder = Known({"ours": real, "real": real})
-    lmd(finder, videos("ours"), videos("real"))
-    assert finder.boxes_given == {"ours": "real", "real": "real"}
-    lmd(finder, videos("ours", size=128), videos("real"))
-    assert finder.boxes_given["ours"] is None  # another framing: found anew
+    finder = Known({"ours": np.concatenate([real, real]), "real": real})
+    lmd(finder, videos("ours", count=12, size=128), videos("real"))
+    assert finder.boxes_given["ours"].tolist() == [[0, 0, 128, 128]] * 12
+    lmd(finder, videos("ours", width=96), videos("real"))
+    assert finder.boxes_given["ours"] is None  # another shape: found anew
 
 
 def test_frames_without_a_face_are_left_out_and_noted(videos, real):
@@ -91,3 +91,32 @@ def test_no_face_at_all_cannot_be_scored(videos, real):
     finder = Known({"ours": real, "real": real}, {"ours": np.zeros(6, bool)})
     with pytest.raises(ScoreError, match="no frame shows a face"):
         lmd(finder, videos("ours"), videos("real"))
+
+
+def store(video, landmarks):
+    path = video.path.with_name(f"{video.path.stem}.landmarks.npz")
+    np.savez(path, landmarks=landmarks, detected=np.ones(len(landmarks), bool))
+
+
+class Looking(FaceFinder):
+    """Reads files as every finder does; what it sees in a picture is 3 pixels beside what files say."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    def _predict(self, video, boxes):
+        return {"landmarks": self.seen[: len(boxes)]}
+
+
+def test_a_file_of_one_video_alone_is_not_compared_with_a_look_at_the_other(videos, real):
+    ours, truth = videos("ours"), videos("real")
+    store(truth, real)
+    assert lmd(Looking(real + 3), ours, truth) == (0, [])
+
+
+def test_files_of_both_are_compared(videos, real):
+    ours, truth = videos("ours"), videos("real")
+    store(truth, real)
+    store(ours, real + np.float32([0, 1]))
+    assert lmd(Looking(real + 3), ours, truth) == (pytest.approx(8, rel=1e-5), [])

@@ -1,0 +1,247 @@
+"""FaceFinder: the face of a video, frame by frame, as boxes and as 68 landmarks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from itertools import islice, tee
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from talkingface.errors import ConfigError, FaceError, MediaError
+from talkingface.face.detect import BACK_ENDS, default_back_end, make_detector, make_landmarker
+from talkingface.face.landmarks import LandmarkTrack, face_box, find_landmarks, read_landmarks
+from talkingface.face.shots import content_changes, scene_cuts
+from talkingface.face.track import RULES, FaceTrack, track_face
+from talkingface.media.files import atomic, content_hash
+from talkingface.media.files import cache_dir as default_cache_dir
+from talkingface.media.video import Video
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of what is cached; another one is computed again
+BATCH = 16  # frames in memory
+LONG = 500  # frames from which on progress is shown
+
+
+class Detections(NamedTuple):
+    """What a detector says about a video.
+
+    Attributes:
+        faces: per frame (N, 5) float32 x1, y1, x2, y2, score, in pixels of the video.
+        cuts: frames where a new shot begins.
+    """
+
+    faces: list[np.ndarray]
+    cuts: list[int]
+
+
+class FaceFinder:
+    """Finds one face in each frame of a video and follows it, by the policy in `talkingface.face.track`.
+
+    Landmarks in a file win over any detector: `<video stem>.landmarks.npz` beside the video, or a file in `landmarks_dir`
+    (see `find_landmarks`); their rows are the frames of the file at its own rate. Otherwise frames are detected in a stream,
+    at most 16 in memory, and what was detected is kept on disk under the content of the video, so that neither another audio
+    nor other settings of the tracker detect again.
+
+    Args:
+        detector: "face_alignment", "dlib", "s3fd" (checkpoints/Wav2Lip/s3fd.pth), "files" (nothing but files) or "auto":
+            face_alignment, or dlib where its weights are not on this disk and cannot be fetched.
+        landmarks_dir: folder of precomputed landmarks; "" is none.
+        select: which of several faces: "largest", "left", "right", "center" or "first" (the detector's).
+        smooth: frames over which boxes are averaged, odd; 1 is off.
+        max_gap: frames without a detection that are bridged by interpolation.
+        cache_dir: where results are kept; by default $TALKINGFACE_CACHE or ~/.cache/talkingface.
+        checkpoints_dir: where published weights are.
+
+    Raises:
+        ConfigError: a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        detector: str = "auto",
+        landmarks_dir: Path | str = "",
+        select: str = "largest",
+        smooth: int = 5,
+        max_gap: int = 12,
+        cache_dir: Path | str | None = None,
+        checkpoints_dir: Path | str = "checkpoints",
+    ):
+        _check("detector", detector, detector in BACK_ENDS, f"one of {', '.join(BACK_ENDS)}")
+        _check("select", select, select in RULES, f"one of {', '.join(RULES)}")
+        _check("smooth", smooth, smooth > 0 and smooth % 2 == 1, "an odd number of frames")
+        _check("max_gap", max_gap, max_gap >= 0, "0 or more frames")
+        self.landmarks_dir = Path(landmarks_dir).expanduser() if landmarks_dir else None
+        _check("landmarks_dir", landmarks_dir, not self.landmarks_dir or self.landmarks_dir.is_dir(), "an existing folder")
+        self.detector, self.select, self.smooth, self.max_gap = detector, select, smooth, max_gap
+        self.cache_dir = Path(cache_dir).expanduser() if cache_dir else None
+        self.s3fd = Path(checkpoints_dir) / "Wav2Lip" / "s3fd.pth"
+
+    @cached_property
+    def back_end(self) -> str:
+        """The detector in use: what `detector` says, with "auto" resolved."""
+        return default_back_end() if self.detector == "auto" else self.detector
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The settings that change what is found, as plain values."""
+        folder = "" if self.landmarks_dir is None else str(self.landmarks_dir)
+        tracker = {"select": self.select, "smooth": self.smooth, "max_gap": self.max_gap}
+        return {"detector": self.back_end, "landmarks_dir": folder, **tracker, "version": VERSION}
+
+    def boxes(self, video: Video) -> FaceTrack:
+        """The box of the face in every frame; a still has one.
+
+        Raises:
+            FaceError: no frame has a face, the landmarks in a file do not fit the video, or the detector cannot be had.
+        """
+        seen = self._from_file(video) or self._detections(video)
+        size = (video.width, video.height)
+        track = track_face(seen.faces, size, seen.cuts, self.select, self.smooth, self.max_gap)
+        if np.isnan(track.boxes).all():
+            raise FaceError(
+                f"{video.path}: no face was found in any of its {len(track.boxes)} frames. Try another --face.detector "
+                f"(now {self.back_end}), or give landmarks in {video.path.stem}.landmarks.npz beside it."
+            )
+        return track
+
+    def landmarks(self, video: Video, boxes: FaceTrack | None = None) -> LandmarkTrack:
+        """The 68 landmarks of the face in every frame.
+
+        Args:
+            boxes: where the face is; by default found by `boxes`. Landmarks in a file do not need them.
+
+        Raises:
+            FaceError: as `boxes`.
+        """
+        stored = self._stored_landmarks(video)
+        if stored is not None:
+            return stored
+        track = boxes or self.boxes(video)
+        found = self._cached(video, "landmarks", {"boxes": _digest(track.boxes)}, lambda: self._predict(video, track.boxes))
+        detected = [note == "" for note in track.notes]
+        return LandmarkTrack(found["landmarks"], np.array(detected) & ~np.isnan(found["landmarks"]).any(axis=(1, 2)))
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def _from_file(self, video: Video) -> Detections | None:
+        stored = self._stored_landmarks(video)
+        if stored is None:
+            return None
+        boxes = np.column_stack((face_box(stored.landmarks), np.ones(len(stored.landmarks), np.float32)))
+        return Detections([boxes[t : t + 1] if seen else boxes[:0] for t, seen in enumerate(stored.detected)], [])
+
+    def _stored_landmarks(self, video: Video) -> LandmarkTrack | None:
+        """The landmarks that lie on disk for a video, for the frames that it yields."""
+        path = find_landmarks(video.path, self.landmarks_dir)
+        if path is None:
+            return None
+        stored = read_landmarks(path)
+        rate = video.source_fps
+        rows = np.floor((video.start + np.arange(len(video)) / video.fps) * rate + 1e-3).astype(int)
+        slack = 2 + rate / video.fps  # frames: what containers say about their ends is a little vague
+        surplus = len(stored.landmarks) - 1 - rows[-1]
+        if surplus < -slack or (surplus > slack and np.isinf(video.stop) and not video.is_still):
+            whole = f"about {rows[-1] + 1} frames at {rate:.5g} per second"
+            raise FaceError(f"{path} has landmarks of {len(stored.landmarks)} frames, but {video.path} has {whole}; make it again.")
+        rows = np.minimum(rows, len(stored.landmarks) - 1)
+        return LandmarkTrack(stored.landmarks[rows], stored.detected[rows])
+
+    # --- detection ----------------------------------------------------------------------------------------------------
+
+    def _detections(self, video: Video) -> Detections:
+        if self.back_end == "files":
+            where = f"beside it ({video.path.stem}.landmarks.npz)" + (f" or in {self.landmarks_dir}" if self.landmarks_dir else "")
+            raise FaceError(f"{video.path} has no file of landmarks {where}, and --face.detector=files allows nothing else.")
+        weights = {"weights": content_hash(self.s3fd)} if self.back_end == "s3fd" and self.s3fd.is_file() else {}
+        found = self._cached(video, "faces", weights, lambda: self._detect(video))
+        faces = np.split(found["faces"], np.cumsum(found["counts"])[:-1])
+        return Detections(faces, found["cuts"].tolist())
+
+    def _detect(self, video: Video) -> dict[str, np.ndarray]:
+        detector = make_detector(self.back_end, self.s3fd)
+        scale = min(1.0, detector.longest_side / max(video.width, video.height))
+        frames, same_frames = tee(_with_progress(video, "faces"))  # read in step: the second holds one frame back at most
+        changes, faces = [], []
+        reduced = (_reduced(frame, scale) for frame in _noting(zip(frames, content_changes(same_frames), strict=True), changes))
+        for batch in _batches(reduced):
+            faces += detector.detect(batch)
+        flat = np.concatenate(faces, dtype=np.float32)
+        flat[:, :4] /= scale
+        cuts = scene_cuts(changes, min_length=1)
+        return {"faces": flat, "counts": np.array([len(found) for found in faces]), "cuts": np.array(cuts, int)}
+
+    def _predict(self, video: Video, boxes: np.ndarray) -> dict[str, np.ndarray]:
+        landmarker = make_landmarker(self.back_end)
+        found = np.full((len(boxes), 68, 2), np.nan, np.float32)
+        start = 0
+        for batch in _batches(islice(_with_progress(video, "landmarks"), len(boxes))):
+            here = np.arange(start, start + len(batch))
+            known = here[~np.isnan(boxes[here]).any(axis=1)]
+            found[known] = landmarker.predict([batch[t - start] for t in known], boxes[known])
+            start += len(batch)
+        return {"landmarks": found}
+
+    # --- cache --------------------------------------------------------------------------------------------------------
+
+    def _cached(
+        self, video: Video, kind: str, key: dict[str, Any], compute: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """What `compute` gives for the content of a video: from the disk where it lies there, else computed and kept."""
+        part = [round(video.fps, 4), video.start, str(video.stop)]
+        text = json.dumps([VERSION, kind, self.back_end, video.content_hash(), part, key])
+        path = (self.cache_dir or default_cache_dir()) / "faces" / f"{_digest(text.encode())}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return dict(stored)
+        except FileNotFoundError:
+            pass
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            log.warning("%s is damaged (%s); faces are found again.", path, error)
+        found = compute()
+        try:
+            with atomic(path) as temporary:
+                np.savez_compressed(temporary, **found)
+        except (MediaError, OSError) as error:
+            log.warning("faces are not kept for next time: %s", error)
+        return found
+
+
+def _check(name: str, value: Any, good: bool, expected: str) -> None:
+    if not good:
+        raise ConfigError(f"face.{name}: expected {expected}, got {value!r}.")
+
+
+def _digest(data: bytes | np.ndarray) -> str:
+    return hashlib.blake2b(data if isinstance(data, bytes) else data.tobytes(), digest_size=16).hexdigest()
+
+
+def _with_progress(video: Video, what: str) -> Iterable[np.ndarray]:
+    count = 1 if video.is_still else round(video.duration * video.fps)
+    return tqdm(video, f"{what}: {video.path.name}", count, leave=False, unit="frame", disable=count < LONG)
+
+
+def _noting(frames: Iterable[tuple[np.ndarray, float]], changes: list[float]) -> Iterator[np.ndarray]:
+    for frame, change in frames:
+        changes.append(change)
+        yield frame
+
+
+def _reduced(frame: np.ndarray, scale: float) -> np.ndarray:
+    if scale == 1:
+        return frame
+    return cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _batches(frames: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    frames = iter(frames)
+    while batch := list(islice(frames, BATCH)):
+        yield batch
