@@ -1,15 +1,15 @@
 """Every exception of ours.
 
-    TalkingFaceError            what a user can mend; the command line prints the message and no traceback
-    |-- ConfigError             a setting that is unknown, of the wrong type or out of range
-    |-- RegistryError           a model, dataset, metric or stage that nobody registered
-    |-- MediaError              a video, sound or picture that cannot be read or written
-    |   `-- FaceError           a face that is needed and not found
-    |-- DatasetError            a file list, folder or clip that is not as its dataset says
-    |-- CheckpointError         weights that are missing, damaged, of another network, or unsafe
-    |   `-- MissingWeightsError published weights that are not on this disk
-    |-- ScoreError              a clip that a metric cannot score, and why
-    `-- TrainingError           a training that cannot go on: NaN losses, nothing to train on
+TalkingFaceError            what a user can mend; the command line prints the message and no traceback
+|-- ConfigError             a setting that is unknown, of the wrong type or out of range
+|-- RegistryError           a model, dataset, metric or stage that nobody registered
+|-- MediaError              a video, sound or picture that cannot be read or written
+|   `-- FaceError           a face that is needed and not found
+|-- DatasetError            a file list, folder or clip that is not as its dataset says
+|-- CheckpointError         weights that are missing, damaged, of another network, or unsafe
+|   `-- MissingWeightsError published weights that are not on this disk
+|-- ScoreError              a clip that a metric cannot score, and why
+`-- TrainingError           a training that cannot go on: NaN losses, nothing to train on
 """
 
 

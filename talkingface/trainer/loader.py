@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -106,11 +106,11 @@ def stack(members: Sequence[dict[str, np.ndarray]], indices: Sequence[int]) -> B
             batch[name] = torch.from_numpy(np.stack([member[name] for member in members]))
         except (KeyError, ValueError, TypeError) as error:
             shapes = {i: getattr(member.get(name), "shape", None) for i, member in zip(indices, members, strict=True)}
-            raise TrainingError(f"samples do not stack into a batch: {name!r} has the shapes {shapes} (sample: shape).") from error
+            raise TrainingError(f"samples do not stack into a batch: {name!r} has the shapes {shapes} by sample.") from error
     return batch
 
 
-def load(samples: Samples, parts: Iterator[Part] | Sequence[Part], seed: int, workers: int = 0, pinned: bool = False) -> Iterator[Share]:
+def load(samples: Samples, parts: Iterable[Part], seed: int, workers: int = 0, pinned: bool = False) -> Iterator[Share]:
     """The shares of parts, in their order; worker processes read ahead.
 
     The loader's own random generator keeps its hands off the training's.
@@ -121,7 +121,7 @@ def load(samples: Samples, parts: Iterator[Part] | Sequence[Part], seed: int, wo
             sampler=parts,  # type: ignore[arg-type]
             batch_size=None,
             num_workers=workers,
-            collate_fn=as_is,
+            collate_fn=as_is,  # type: ignore[arg-type]
             pin_memory=pinned,
             prefetch_factor=4 if workers else None,
             generator=torch.Generator(),

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 def processes(cpu: bool = False) -> PartialState:
     """Accelerate's view of the processes; the first call in a process joins it to the others."""
-    return PartialState() if PartialState().initialized else PartialState(cpu=cpu)
+    return PartialState(cpu=cpu)
 
 
 def device() -> torch.device:
@@ -90,7 +90,7 @@ def copy_from_main(tensors: Iterable[Tensor]) -> None:
     """Overwrite tensors with those of the main process."""
     if num_processes() > 1:
         for tensor in tensors:
-            dist.broadcast(tensor, 0)
+            dist.broadcast(tensor.detach(), 0)
 
 
 @torch.no_grad()
@@ -119,12 +119,23 @@ def global_batch_norm(networks: nn.Module) -> Iterator[None]:
     """
     norms = [m for m in networks.modules() if isinstance(m, _BatchNorm)] if num_processes() > 1 else []
     for norm in norms:
-        norm.forward = partial(global_forward, norm, norm.forward)  # type: ignore[method-assign]
+        norm.__dict__["forward"] = partial(global_forward, norm, norm.forward)
     try:
         yield
     finally:
         for norm in norms:
-            del norm.forward
+            del norm.__dict__["forward"]
+
+
+@contextmanager
+def local_batch_norm(networks: nn.Module) -> Iterator[None]:
+    """Batch norms are torch's own again, while this lasts: validation takes its batches at each process's own pace."""
+    patched = {m: m.__dict__.pop("forward") for m in networks.modules() if isinstance(m, _BatchNorm) and "forward" in m.__dict__}
+    try:
+        yield
+    finally:
+        for norm, forward in patched.items():
+            norm.__dict__["forward"] = forward
 
 
 def global_forward(norm: Any, local_forward: Any, x: Tensor) -> Tensor:
@@ -133,14 +144,16 @@ def global_forward(norm: Any, local_forward: Any, x: Tensor) -> Tensor:
         return local_forward(x)
     norm._check_input_dim(x)
     axes = [d for d in range(x.dim()) if d != 1]
-    sums = torch.cat([x.float().sum(axes), x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float32)])
-    *_, count = totals = SumOverProcesses.apply(sums)
+    exact = x.to(torch.promote_types(x.dtype, torch.float32))
+    sums = torch.cat([exact.sum(axes), exact.new_tensor([x.numel() / x.shape[1]])])
+    totals = SumOverProcesses.apply(sums)
+    count = totals[-1].detach()
     shape = [1, -1] + [1] * (x.dim() - 2)
     mean = totals[:-1] / count
-    centered = x.float() - mean.view(shape)
+    centered = exact - mean.view(shape)
     variance = SumOverProcesses.apply(centered.square().sum(axes)) / count
     if norm.track_running_stats:
-        update_running_statistics(norm, mean.detach(), variance.detach(), count.detach())
+        update_running_statistics(norm, mean.detach(), variance.detach(), count)
     out = centered * torch.rsqrt(variance + norm.eps).view(shape)
     if norm.affine:
         out = out * norm.weight.view(shape) + norm.bias.view(shape)
@@ -153,7 +166,7 @@ def update_running_statistics(norm: Any, mean: Tensor, variance: Tensor, count: 
     norm.num_batches_tracked += 1
     momentum = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
     norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), momentum)
-    norm.running_var.lerp_((variance * count / (count - 1)).to(norm.running_var.dtype), momentum)
+    norm.running_var.lerp_((variance * count / (count - 1).clamp(min=1)).to(norm.running_var.dtype), momentum)
 
 
 class SumOverProcesses(torch.autograd.Function):

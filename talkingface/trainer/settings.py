@@ -66,8 +66,8 @@ class TrainingSettings:
             check_group(group, own)
         if not (self.epochs or self.steps or self.minutes):
             raise ConfigError("training.epochs, training.steps and training.minutes are all 0: set at least one limit above 0.")
-        if self.schedule not in ("constant",) and not (self.epochs or self.steps or self.schedule_steps):
-            raise ConfigError(f"training.schedule: {self.schedule!r} needs a length; set epochs, steps or schedule_steps above 0.")
+        if self.schedule != "constant" and not (self.epochs or self.steps or self.schedule_steps):
+            raise ConfigError(f"training.schedule: {self.schedule!r} needs a length; set epochs, steps or schedule_steps.")
 
     def of_group(self, group: str) -> TrainingSettings:
         """The settings of one group's optimizer: its own values, else the stage's."""
@@ -82,7 +82,10 @@ class TrainingSettings:
         )  # fmt: skip
 
 
-def number(low: float, high: float = math.inf, *, above: bool = False, below: bool = False, whole: bool = False) -> Callable[[Any], bool]:
+Test = Callable[[Any], bool]
+
+
+def number(low: float, high: float = math.inf, *, above: bool = False, below: bool = False, whole: bool = False) -> Test:
     """A test for numbers from `low` (itself excluded if `above`) to `high` (itself excluded if `below`)."""
 
     def fits(value: Any) -> bool:
@@ -93,7 +96,7 @@ def number(low: float, high: float = math.inf, *, above: bool = False, below: bo
     return fits
 
 
-def one_of(names: tuple[str, ...]) -> tuple[str, Callable[[Any], bool]]:
+def one_of(names: tuple[str, ...]) -> tuple[str, Test]:
     return "one of " + ", ".join(names), lambda value: value in names
 
 
@@ -103,7 +106,7 @@ FLAG = ("true or false", lambda value: isinstance(value, bool))
 TEXT = ("text", lambda value: isinstance(value, str))
 AT_LEAST_0 = ("a number of at least 0", number(0))
 DECAY = ("a number from 0 to below 1", number(0, 1, below=True))
-RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+RANGES: dict[str, tuple[str, Test]] = {
     "epochs": COUNT, "steps": COUNT, "minutes": AT_LEAST_0, "batch_size": POSITIVE, "accumulate": POSITIVE, "workers": COUNT,
     "precision": one_of(PRECISIONS), "optimizer": one_of(OPTIMIZERS),
     "learning_rate": ("a number above 0", number(0, above=True)),
@@ -119,7 +122,7 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 assert set(RANGES) == {f.name for f in fields(TrainingSettings)}
 
 
-def is_fitting(value: Any, fits: Callable[[Any], bool]) -> bool:
+def is_fitting(value: Any, fits: Test) -> bool:
     """Whether a value passes its test; one of another kind, which the test cannot even look at, does not."""
     try:
         return fits(value)

@@ -1,0 +1,178 @@
+"""What an optimizer updates and how fast: groups, learning-rate schedules, averages of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from talkingface.errors import CheckpointError, ConfigError, TrainingError
+from talkingface.model.stage import Stage
+from talkingface.trainer.settings import TrainingSettings
+
+
+class Group:
+    """What one optimizer updates, and its schedule.
+
+    Args:
+        name: of the group, as `Stage.losses` yields it.
+        parameters: name in the stage -> parameter.
+        settings: this group's own.
+    """
+
+    def __init__(self, name: str, parameters: Mapping[str, nn.Parameter], settings: TrainingSettings):
+        self.name, self.names, self.parameters = name, list(parameters), list(parameters.values())
+        self.clip_norm = settings.clip_norm
+        self.optimizer = make_optimizer(self.parameters, settings)
+        self.schedule: LambdaLR
+
+    def set_schedule(self, factor: Callable[[int], float], step: int) -> None:
+        """Follow a schedule from an update on."""
+        for options in self.optimizer.param_groups:
+            options["initial_lr"] = options.get("initial_lr", options["lr"])
+        self.schedule = LambdaLR(self.optimizer, factor, last_epoch=step - 1)
+
+    def learning_rate(self) -> float:
+        """Of the next update."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def clip(self) -> Tensor | None:
+        """Clip the gradients and return their norm before that; None without gradients."""
+        if all(p.grad is None for p in self.parameters):
+            return None
+        return torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm or math.inf)
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimizer's memory: '<group>/<key>/<parameter>' -> tensor."""
+        state = self.optimizer.state
+        return {
+            f"{self.name}/{key}/{name}": value
+            for name, parameter in zip(self.names, self.parameters, strict=True)
+            for key, value in state.get(parameter, {}).items()
+            if isinstance(value, Tensor)
+        }
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore what `state` gave. Learning rates and other settings stay those of the configuration."""
+        numbers = {name: i for i, name in enumerate(self.names)}
+        state: dict[int, dict[str, Tensor]] = {}
+        for place, tensor in tensors.items():
+            group, key, name = place.split("/", 2)
+            if group == self.name:
+                if name not in numbers:
+                    raise CheckpointError(f"the checkpoint's group {group!r} updates {name!r}, which this stage does not train.")
+                state.setdefault(numbers[name], {})[key] = tensor
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+
+def make_optimizer(parameters: list[nn.Parameter], settings: TrainingSettings) -> Optimizer:
+    """The optimizer that settings name."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "SGD":
+        return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
+    cls = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[settings.optimizer]
+    return cls(parameters, lr=rate, betas=tuple(settings.betas), weight_decay=decay)
+
+
+def make_groups(stage: Stage, settings: TrainingSettings) -> dict[str, Group]:
+    """The groups of a stage; nothing but their parameters will change.
+
+    Raises:
+        ConfigError: settings name a group that the stage does not have.
+        TrainingError: a group has nothing to train, or a network that is no attribute of the stage.
+    """
+    networks = stage.trainable()
+    if unknown := set(settings.groups) - set(networks):
+        raise ConfigError(f"training.groups.{min(unknown)}: no such group; {type(stage).__name__} has {', '.join(networks)}.")
+    names = {id(parameter): name for name, parameter in stage.named_parameters()}
+    groups = {}
+    for group, members in networks.items():
+        parameters = {id(p): p for network in members for p in network.parameters() if p.requires_grad}
+        if not parameters or not names.keys() >= parameters.keys():
+            what = "networks that are no attributes of the stage" if parameters else "no parameter to train"
+            raise TrainingError(f"group {group!r} of {type(stage).__name__} has {what}.")
+        groups[group] = Group(group, {names[i]: p for i, p in parameters.items()}, settings.of_group(group))
+    return groups
+
+
+@contextmanager
+def only_trainable(stage: Stage, groups: Mapping[str, Group]) -> Iterator[None]:
+    """Parameters of no group need no gradients while this lasts: autograd keeps nothing for them."""
+    trained = {id(parameter) for group in groups.values() for parameter in group.parameters}
+    frozen = [p for p in stage.parameters() if p.requires_grad and id(p) not in trained]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+
+def make_schedule(settings: TrainingSettings, length: int) -> Callable[[int], float]:
+    """Update (from 0) -> factor of the learning rate; a function of the update alone, so that a resumed training follows it.
+
+    Args:
+        length: updates in the training, for schedules that have no length of their own.
+    """
+    return partial(factor, settings.schedule, settings.warmup_steps, settings.schedule_steps or length, settings.schedule_gamma)
+
+
+def factor(schedule: str, warmup: int, length: int, gamma: float, step: int) -> float:
+    """Rise over `warmup` updates; then constant, to 0 (cosine, linear), or by gamma per `length` (step, exponential)."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if schedule == "constant":
+        return 1.0
+    if schedule == "step":
+        return gamma ** ((step - warmup) // max(1, length))
+    if schedule == "exponential":
+        return gamma ** ((step - warmup) / max(1, length))
+    done = min(1.0, (step - warmup) / max(1, length - warmup))
+    return 1.0 - done if schedule == "linear" else (1.0 + math.cos(math.pi * done)) / 2
+
+
+class MovingAverage:
+    """An exponential moving average of trained networks: parameters and running statistics.
+
+    The decay starts low and rises to its value, so that a short training is not mostly its made-up start:
+    min(decay, (1 + t) / (10 + t)) at update t.
+    """
+
+    def __init__(self, stage: Stage, decay: float):
+        networks = [network for networks in stage.trainable().values() for network in networks]
+        tensors = {id(t): t for network in networks for t in (*network.parameters(), *network.buffers())}
+        named: dict[str, Tensor] = dict(stage.named_parameters()) | dict(stage.named_buffers())
+        self.live = {n: t for n, t in named.items() if id(t) in tensors and t.is_floating_point()}
+        self.average = {name: tensor.detach().clone() for name, tensor in self.live.items()}
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move towards the weights after update `step` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        get_ema_multi_avg_fn(decay)(list(self.average.values()), [t.detach() for t in self.live.values()], step)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the networks' weights and the average."""
+        for name, tensor in self.live.items():
+            held = tensor.clone()
+            tensor.copy_(self.average[name])
+            self.average[name].copy_(held)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The networks have the averaged weights while this lasts."""
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
