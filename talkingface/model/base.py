@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,8 +13,13 @@ import torch
 from torch import nn
 
 from talkingface.dataset.base import Clip
+from talkingface.errors import CheckpointError, MissingWeightsError
 from talkingface.face.finder import FaceFinder
 from talkingface.model.stage import Stage
+from talkingface.nn.weights import OPTIONAL, Weights, load_weights, read_weights, recognise, save_weights
+from talkingface.registry import MODELS
+
+log = logging.getLogger(__name__)
 
 
 class Frame(NamedTuple):
@@ -33,11 +39,15 @@ class Model(nn.Module):
 
     Attributes:
         files: network (an attribute of the model) -> its published file below checkpoints/<Model>/.
+        other_files: network -> further names under which it is published.
+        folders: folders below checkpoints/ where the published files may lie; by default the model's name.
         stages: name -> Stage class, in training order.
         faces: how faces are found; the run puts its own configured finder here.
     """
 
     files: ClassVar[Mapping[str, str]] = {}
+    other_files: ClassVar[Mapping[str, Sequence[str]]] = {}
+    folders: ClassVar[Sequence[str]] = ()
     stages: ClassVar[Mapping[str, type[Stage]]] = {}
 
     def __init__(self) -> None:
@@ -45,9 +55,18 @@ class Model(nn.Module):
         self.faces = FaceFinder()
 
     @property
+    def name(self) -> str:
+        """The name under which the model is registered."""
+        return next((name for name, cls in MODELS.items() if cls is type(self)), type(self).__name__)
+
+    @property
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.parameters()).device
+
+    def sizes(self) -> dict[str, Any]:
+        """The constructor's arguments that decide the shapes of the networks; saved beside the weights."""
+        return {}
 
     def preparation(self) -> dict[str, Any]:
         """The settings that change what `prepare` writes; another value means another folder of features."""
@@ -60,9 +79,132 @@ class Model(nn.Module):
             MediaError: the clip cannot be used; it is set aside with this reason.
         """
 
+    # --- weights ------------------------------------------------------------------------------------------------------
+
+    def load(self, path: Path, needed: Sequence[str] = ()) -> list[str]:
+        """Load the networks that lie at a path.
+
+        Args:
+            path: a folder with published files, a run's folder or its `weights`, or the file of one network, whichever
+                it is: that is found out by its content.
+            needed: networks that must be there.
+
+        Returns:
+            The networks that were loaded; the others keep their weights.
+
+        Raises:
+            MissingWeightsError: nothing of this model is there, or a needed network is not.
+            CheckpointError: a file is damaged, unsafe, or of another network.
+        """
+        path = Path(path).expanduser()
+        found = self.files_at(path)
+        for network, file in found.items():
+            self.load_network(network, read_weights(file), file)
+        for network in needed:
+            if network not in found:
+                raise MissingWeightsError(self._lacks(network, path, list(found)))
+        return list(found)
+
+    def files_at(self, path: Path) -> dict[str, Path]:
+        """Network -> the file at a path that holds it.
+
+        Raises:
+            MissingWeightsError: there is none.
+            CheckpointError: the path is a file of no network of this model.
+        """
+        if path.is_file() or (path.suffix and not path.is_dir()):
+            return {self.network_of(read_weights(path), path): path}
+        folder = path / "weights" if (path / "weights").is_dir() else path
+        found = {}
+        for network in self.files:
+            names = (f"{network}.safetensors", self.files[network], *self.other_files.get(network, ()))
+            if (file := next((folder / name for name in names if (folder / name).is_file()), None)) is not None:
+                found[network] = file
+        if not found:
+            wanted = next(iter(self.files.values()), "weights")
+            raise MissingWeightsError(
+                f"{folder / wanted} does not exist, nor any other weights of {self.name} there. Give saved/<run> of a training, "
+                "or see checkpoints/README.md for published files."
+            )
+        return found
+
+    def network_of(self, weights: Weights, path: Path) -> str:
+        """The network of this model that a file holds, by the names in it.
+
+        Raises:
+            CheckpointError: none; the message says which network it is, where that is known.
+        """
+        given = _names(weights.state)
+        likeness = {}
+        for network in self.files:
+            own = _names(getattr(self, network).state_dict())
+            likeness[network] = len(given & own) / len(given | own)
+        best = max(likeness, key=lambda network: likeness[network], default="")
+        if likeness.get(best, 0.0) < 0.5:
+            label = recognise(weights.state)
+            what = f"it is {label}" if label else f"its first entry is {min(weights.state)}"
+            raise CheckpointError(f"{path} holds no network of {self.name} ({', '.join(self.files)}): {what}.")
+        return best
+
+    def load_network(self, network: str, weights: Weights, source: Path) -> None:
+        """Load one network.
+
+        Raises:
+            CheckpointError: the weights do not fit; where they say how they were trained, the message says what to set.
+        """
+        differing = {key: weights.extra[key] for key, value in self.sizes().items() if weights.extra.get(key, value) != value}
+        if differing:
+            flags = " ".join(f"--{self.name}.{key}={value}" for key, value in differing.items())
+            raise CheckpointError(f"{source} was trained with other sizes than this model has; add {flags}.")
+        load_weights(getattr(self, network), weights.state, source)
+        log.info("%s: weights of %s", network, source)
+
+    def published(self, network: str, checkpoints_dir: Path) -> Path:
+        """Where a network's published file lies, or should lie."""
+        names = (self.files[network], *self.other_files.get(network, ()))
+        places = [Path(checkpoints_dir) / folder / name for folder in self.folders or (self.name,) for name in names]
+        return next((place for place in places if place.is_file()), places[0])
+
+    def load_published(self, network: str, checkpoints_dir: Path, needed_by: str = "") -> None:
+        """Load a network's published weights, for a stage that needs them.
+
+        Raises:
+            MissingWeightsError: they are not on this disk; the message says how to get them.
+        """
+        path = self.published(network, checkpoints_dir)
+        if not path.is_file():
+            who = f", and stage {needed_by!r} needs it" if needed_by else ""
+            train = f"Train it with --stages={network}, or see" if network in self.stages else "See"
+            raise MissingWeightsError(f"{path} does not exist{who}. {train} checkpoints/README.md.")
+        self.load_network(network, read_weights(path), path)
+
+    def save(self, folder: Path, owned: Mapping[str, nn.Module] | None = None) -> None:
+        """Write `<network>.safetensors` for each network in `files`, with `sizes` beside the tensors.
+
+        Args:
+            owned: further networks to save, such as a stage's discriminator.
+        """
+        networks = {network: getattr(self, network) for network in self.files} | dict(owned or {})
+        for network, module in networks.items():
+            save_weights(Path(folder) / f"{network}.safetensors", module.state_dict(), {"model": self.name, **self.sizes()})
+
+    def _lacks(self, network: str, path: Path, found: Sequence[str]) -> str:
+        names = " or ".join((f"{network}.safetensors", self.files[network], *self.other_files.get(network, ())))
+        return f"{path} holds {', '.join(found)} of {self.name}, and not the {network} ({names}), which is needed here."
+
+
+def _names(state: Mapping[str, torch.Tensor]) -> set[str]:
+    return {name for name in state if not name.endswith(OPTIONAL)}
+
 
 class TalkingFace(Model):
-    """A model that makes a face speak."""
+    """A model that makes a face speak.
+
+    Attributes:
+        generates_with: networks that `generate` uses; `load` is told that these are needed.
+    """
+
+    generates_with: ClassVar[Sequence[str]] = ()
 
     @abstractmethod
     def generate(self, clip: Clip) -> Iterator[Frame]:

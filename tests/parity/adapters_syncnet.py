@@ -67,6 +67,7 @@ def s3fd_detect_faces(case):
         "boxes_scale_0.5_conf_0.8": detector.detect([image], threshold=0.8, scale=0.5)[0][:80],
     }
 
+
 def network_scores(case, frames, prefix=""):
     """A clip's scores by the made-up judge: the sound is what ffmpeg extracted, the frames are given."""
     judge = network(case, SyncNet())

@@ -1,12 +1,19 @@
 """Golden cases of wav2lip."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from talkingface.face import track
 from talkingface.face.s3fd import FaceAlignmentS3FD, best_box
-from talkingface.media.audio import melspectrogram, to_float
-from talkingface.model.wav2lip.networks import Generator, QualityDiscriminator, SyncExpert
+from talkingface.media.audio import melspectrogram, to_float, write_audio
+from talkingface.model.wav2lip import Wav2Lip, data
+from talkingface.model.wav2lip.model import lip_sync
+from talkingface.model.wav2lip.networks import Generator, QualityDiscriminator, SyncExpert, lower_half
+from talkingface.model.wav2lip.stages import ExpertStage, GanStage, GeneratorStage, agreement, bce, masked, on_channels, unit
 from talkingface.nn.weights import load_weights
 
 ADAPTERS: dict = {}
@@ -82,3 +89,83 @@ def s3fd_detect(case):
 @adapter("wav2lip/mel")
 def mel(case):
     return {"mel": melspectrogram(to_float(case.recorded["in_audio"]))}
+
+
+@adapter("wav2lip/dataset_item")
+def dataset_item(case):
+    frames = case.inputs()["frames8"].numpy().astype(np.uint8).repeat(11, 1).repeat(13, 2)[..., ::-1]
+    boxes = np.tile([0, 0, frames.shape[2], frames.shape[1]], (len(frames), 1))
+    with tempfile.TemporaryDirectory() as folder:
+        mel = melspectrogram(to_float(case.recorded["in_audio"]))
+        data.write_features(Path(folder), frames, boxes, mel)
+        features = data.Features.open(Path(folder))
+        real, wrong = (int(frame) for frame in case.recorded["in_choice"])
+        assert real in features.real and wrong in features.windows
+        sample = batch_of_one(data.MouthWindows.cut(features, real, wrong))
+        in_sync = batch_of_one(data.SyncWindows.cut(features, real, real, True))
+        off_sync = batch_of_one(data.SyncWindows.cut(features, real, wrong, False))
+    mels, faces, truth, mel = GeneratorStage.inputs(sample)
+    starts = np.arange(1, 60)[:, None] + np.arange(-1, 4)
+    return {
+        "x": faces[0], "indiv_mels": mels[0], "mel": mel[0], "y": truth[0],
+        "sync_x": on_channels(unit(in_sync["mouths"]))[0], "sync_mel": in_sync["mel"], "sync_y": in_sync["in_sync"],
+        "sync_neg_x": on_channels(unit(off_sync["mouths"]))[0], "sync_neg_y": off_sync["in_sync"],
+        "mel_start_of_frame": data.first_column(np.arange(100)), "indiv_starts_of_frames_1_59": data.first_column(starts),
+    }  # fmt: skip
+
+
+def batch_of_one(sample):
+    return {name: torch.from_numpy(np.asarray(value)[None].copy()) for name, value in sample.items()}
+
+
+@adapter("wav2lip/train_losses")
+def train_losses(case):
+    model, x = Wav2Lip(), case.inputs()
+    stage = GanStage(model, {"l1": 0.9, "sync": 0.03, "perceptual": 0.07})
+    networks = {"generator": model.generator, "syncnet": model.expert, "disc": stage.discriminator}
+    for prefix, built in networks.items():
+        own = {name.removeprefix(f"{prefix}."): w for name, w in case.weights().items() if name.startswith(f"{prefix}.")}
+        load_weights(built, own, case.name)
+    stage.train()
+    truth, mel = enlarged(x["gt16"]), x["mel"]
+    painted = model.generator(x["indiv_mels"], torch.cat((masked(enlarged(x["x16"][:, :3])), enlarged(x["x16"][:, 3:])), dim=1))
+    losses = stage.generator_losses(painted, truth, mel)
+    l1, sync, perceptual = losses["l1"], losses["sync"], losses["perceptual"]
+    parameters = dict(model.generator.named_parameters())
+    names = [name.removeprefix("grad/") for name in case.outputs if name.startswith("grad/")]
+    grads = torch.autograd.grad(0.07 * perceptual + 0.9 * l1, [parameters[name] for name in names])
+    critic = stage.discriminator_losses(painted, truth)
+    expert = ExpertStage(model).train()
+    cosine = agreement(expert.expert, mel, on_channels(lower_half(truth)))
+    return {
+        "g": painted, "l1": l1, "sync_loss": sync, "perceptual": perceptual,
+        "loss_hq": sum(stage.loss_weights[name] * loss for name, loss in losses.items()), "loss_plain": 0.01 * sync + 0.99 * l1,
+        "disc_real": critic["real"], "disc_fake": critic["fake"], "expert_loss": bce(cosine, x["label"][:, 0].float()),
+        **{f"grad/{name}": grad for name, grad in zip(names, grads, strict=True)},
+    }  # fmt: skip
+
+
+@adapter("wav2lip/e2e_inference")
+@torch.inference_mode()
+def e2e_inference(case):
+    frames = case.inputs()["frames8"].numpy().astype(np.uint8).repeat(20, 1).repeat(20, 2)[..., ::-1]
+    size = (frames.shape[2], frames.shape[1])
+    boxes = data.face_boxes(case.recorded["in_rects"].astype(np.float32), Wav2Lip(width=0.1).pads, size)
+    with tempfile.TemporaryDirectory() as folder:
+        speech = Path(folder) / "speech.wav"
+        write_audio(speech, case.recorded["in_audio"])
+        chunks = list(data.speech_chunks(speech, float(case.recorded["in_fps"])))
+    painted = [frame.image[..., ::-1] for frame in lip_sync(frames, boxes, chunks, network(case, Generator()), batch_size=5)]
+    return {"frames": np.stack(painted), "boxes": boxes, "mel_chunks": np.stack(chunks), "number": len(painted)}
+
+
+@adapter("wav2lip/helpers")
+def helpers(case):
+    given = case.recorded
+    sizes = [track.rescaled_size((width, height), (0, 0, face - 7, face)) for height, width, face in given["in_sizes"]]
+    repeats = [track.lengthened(count, length) for count, length in given["in_lengths"]]
+    return {
+        "smoothed": track.smooth_boxes_forward(given["in_boxes"]),
+        "rescaled": np.array([(height, width) for width, height in sizes]),
+        **{f"increase_{k}": frames for k, frames in enumerate(repeats)},
+    }
