@@ -131,12 +131,14 @@ def parse_arguments(argv: list[str]) -> Arguments:
 
 def load_config(arguments: Arguments, overrides: dict[str, Any] | None = None):
     """The Config of a command line."""
-    from talkingface.config import Config
+    from talkingface.config import Config, Layer, sizes_of
 
     own = arguments.take("config_files")
     if arguments.words:
         raise ConfigError(f"{arguments.words[0]!r}: settings are flags, such as --model={arguments.words[0]}.")
-    files = split_files(own.get("config_files", ""))
+    files: list[Path | str | Layer] = [*split_files(own.get("config_files", ""))]
+    if weights := dict(arguments.flags).get("evaluate_model_file"):
+        files.insert(0, sizes_of(Path(weights).expanduser()))
     resume = dict(arguments.flags).get("resume")
     if resume == "auto":
         resume = str(newest_run(dict(arguments.flags)))

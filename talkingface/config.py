@@ -63,7 +63,7 @@ class Config(Mapping[str, Any]):
         cls,
         model: str = "",
         dataset: str = "",
-        files: Sequence[Path | str] = (),
+        files: Sequence[Path | str | Layer] = (),
         overrides: Mapping[str, Any] | None = None,
         flags: Sequence[tuple[str, str]] = (),
     ) -> Config:
@@ -71,7 +71,7 @@ class Config(Mapping[str, Any]):
 
         Args:
             model, dataset: names as users type them; "" where a file or a flag says it.
-            files: the user's YAML files, later ones win.
+            files: the user's YAML files (or layers already read), later ones win.
             overrides: dotted or nested settings of the Python API.
             flags: (dotted key, text) of the command line.
 
@@ -80,7 +80,7 @@ class Config(Mapping[str, Any]):
             RegistryError: a model or data set that nobody registered.
         """
         given = {key: Value(name, f"{key}=") for key, name in (("model", model), ("dataset", dataset)) if name}
-        user = [read_layer(Path(file).expanduser()) for file in files]
+        user = [file if isinstance(file, Layer) else read_layer(Path(file).expanduser()) for file in files]
         user.append(Layer({**given, **flatten(overrides or {}, "Python")}, {}))
         user.append(Layer({key: Value(text, f"--{key}={text}") for key, text in flags}, {}, text=True))
         return cls(Merge(user).result())
@@ -264,6 +264,20 @@ def read_layer(path: Path) -> Layer:
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{shown}{line}: no settings file: {getattr(error, 'problem', error)}.") from None
     return Layer({key: value for key, value in values.items() if not structural(key)}, split_structure(values))
+
+
+def sizes_of(weights: Path) -> Layer:
+    """The settings of the model that a run's weights were trained with: its section in the run's config.yaml.
+
+    Args:
+        weights: a run's folder, its weights/ folder, or a file in there. Of weights from elsewhere nothing is known.
+    """
+    for folder in (weights, *weights.parents[:2]):
+        if (folder / "config.yaml").is_file():
+            values = read_layer(folder / "config.yaml").values
+            model = values["model"].value if "model" in values else ""
+            return Layer({key: value for key, value in values.items() if key == "model" or key.startswith(f"{model}.")}, {})
+    return Layer({}, {})
 
 
 def structural(key: str) -> bool:

@@ -85,11 +85,10 @@ def video() -> Finding:
 
 def face_detectors(config: Config) -> Finding:
     """The face detector that a run would use."""
-    from talkingface.face.finder import FaceFinder
+    from talkingface.quick_start import face_finder
 
     try:
-        finder = FaceFinder(**config.section("face"), cache_dir=config["cache_dir"] or None)
-        return Finding("face detector", "ok", str(finder.fingerprint()))
+        return Finding("face detector", "ok", face_finder(config).back_end)
     except TalkingFaceError as error:
         return Finding("face detector", "broken", str(error))
 

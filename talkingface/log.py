@@ -24,7 +24,9 @@ def log_to_console(quiet: bool = False) -> None:
 
     handler = Handler()
     if sys.stderr.isatty():
-        handler.setFormatter(colorlog.ColoredFormatter("%(log_color)s%(message)s", log_colors={"WARNING": "yellow", "ERROR": "red"}))
+        handler.setFormatter(
+            colorlog.ColoredFormatter("%(log_color)s%(message)s", log_colors={"WARNING": "yellow", "ERROR": "red"})
+        )
     logger = logging.getLogger(ROOT)
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)

@@ -8,13 +8,13 @@ from typing import Any
 from talkingface.config import Config
 from talkingface.dataset.base import SPLITS
 from talkingface.errors import TalkingFaceError
-from talkingface.quick_start import build_model, build_stage, construct, load_plugins
+from talkingface.quick_start import build_model, build_stage, construct, set_up
 from talkingface.registry import DATASETS
 
 
 def plan(config: Config) -> tuple[dict[str, Any], str]:
     """The plan as an object and as text; builds the networks, writes nothing."""
-    load_plugins(config)
+    set_up(config)
     model = build_model(config)
     size = {name: count(network) for name, network in model.named_children()}
     stages = {}

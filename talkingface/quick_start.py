@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from talkingface.config import Config
@@ -20,7 +22,7 @@ from talkingface.errors import ConfigError, DatasetError, TalkingFaceError
 from talkingface.evaluator import Evaluator, Report, Scored
 from talkingface.face.finder import FaceFinder
 from talkingface.log import log_to_file
-from talkingface.media.files import atomic
+from talkingface.media.files import CACHE, atomic
 from talkingface.media.video import write_video
 from talkingface.metric.base import Metric
 from talkingface.model.base import Model, TalkingFace
@@ -69,8 +71,7 @@ def run_talkingface(
 
 def run(config: Config) -> Outcome:
     """Train the model's stages (or load weights), generate the test clips, score them, and write the run folder."""
-    load_plugins(config)
-    set_seed(config["seed"], config["deterministic"])
+    set_up(config)
     folder = run_folder(config)
     with log_to_file(folder / "log.txt"):
         write_text(folder / "config.yaml", config.to_yaml())
@@ -78,7 +79,7 @@ def run(config: Config) -> Outcome:
         model = build_model(config)
         losses: dict[str, dict[str, float]] = {}
         if config["evaluate_model_file"]:
-            model.load(Path(config["evaluate_model_file"]))
+            load(model, Path(config["evaluate_model_file"]))
         else:
             losses = train(config, model, dataset, folder)
             if parallel.is_main():
@@ -93,8 +94,11 @@ def run(config: Config) -> Outcome:
     return Outcome(folder, report, losses, failed)
 
 
-def load_plugins(config: Config) -> None:
-    """Import the user's own classes."""
+def set_up(config: Config) -> None:
+    """Import the user's own classes, say where what is computed once is kept, and seed all chance."""
+    if config["cache_dir"]:
+        os.environ[CACHE] = str(Path(config["cache_dir"]).expanduser())
+    set_seed(config["seed"], config["deterministic"])
     for folder in config["plugins"]:
         load_folder(Path(folder).expanduser())
 
@@ -131,8 +135,18 @@ def build_model(config: Config) -> Model:
     if not config["model"]:
         raise ConfigError("no model given: add --model=NAME; `talkingface list models` names them.")
     model: Model = construct(MODELS[config["model"]], config.section(config["model"]), config["model"])
-    model.faces = FaceFinder(**config.section("face"), cache_dir=config["cache_dir"] or None)
+    model.faces = face_finder(config)
     return model.to(parallel.device())
+
+
+def load(model: Model, path: Path) -> None:
+    """Load what there is of a model's weights; those that it generates with must be there."""
+    model.load(path, needed=model.generates_with if isinstance(model, TalkingFace) else ())
+
+
+def face_finder(config: Config) -> FaceFinder:
+    """How this run finds faces."""
+    return FaceFinder(**config.section("face"), checkpoints_dir=config["checkpoints_dir"])
 
 
 def construct(cls: type, settings: Mapping[str, Any], name: str) -> Any:
@@ -191,10 +205,10 @@ def prepare(config: Config, model: Model, dataset: ClipDataset, split: str) -> P
         clips = clips[:2]
     folder = Path(config["prepare.dir"]) / config["dataset"] / config["model"]
     fingerprint = {"model": config["model"], **model.preparation(), "face": model.faces.fingerprint()}
-    if parallel.is_main():
-        prepare_clips(clips, model.prepare, folder, config["prepare.workers"], fingerprint)
+    arguments = (clips, model.prepare, folder, config["prepare.workers"], fingerprint)
+    prepared = prepare_clips(*arguments) if parallel.is_main() else None
     parallel.wait()
-    return prepare_clips(clips, model.prepare, folder, config["prepare.workers"], fingerprint)
+    return prepared or prepare_clips(*arguments)
 
 
 def generated_clips(config: Config, dataset: ClipDataset) -> list[Clip]:
@@ -212,7 +226,6 @@ def generated_clips(config: Config, dataset: ClipDataset) -> list[Clip]:
 def generate_clips(model: TalkingFace, clips: Sequence[Clip], folder: Path, config: Config) -> dict[str, str]:
     """Write a video of each clip. Returns the clips that could not be generated, with the reason."""
     failed: dict[str, str] = {}
-    model.eval()
     for clip in tqdm(clips, desc="generate", unit="clip", leave=False):
         path = folder / f"{clip.name}.mp4"
         if path.is_file() and not config["generation.overwrite"]:
@@ -232,8 +245,9 @@ def generate(model: TalkingFace, clip: Clip, path: Path, crf: int = 18) -> dict[
         {"frames": how many, "untouched": {reason: how many}}.
     """
     notes: list[str] = []
+    model.eval()
 
-    def images():
+    def images() -> Iterator[np.ndarray]:
         for frame in model.generate(clip):
             notes.append(frame.note)
             yield frame.image
@@ -254,7 +268,7 @@ def scored(clip: Clip, folder: Path) -> Scored:
 
 def prepare_all(config: Config) -> dict[str, dict[str, Any]]:
     """Prepare every split. Returns split -> {"prepared": how many, "set_aside": {clip: reason}}."""
-    load_plugins(config)
+    set_up(config)
     dataset, model = build_dataset(config), build_model(config)
     counts = {}
     for split in SPLITS:
@@ -271,22 +285,17 @@ def generate_one(config: Config, face: Path, audio: Path, pose: Path | None, out
         ConfigError: the model generates nothing.
         MissingWeightsError: there are no weights to generate with.
     """
-    load_plugins(config)
-    set_seed(config["seed"], config["deterministic"])
+    set_up(config)
     model = build_model(config)
     if not isinstance(model, TalkingFace):
         raise ConfigError(f"{config['model']} generates no videos; `talkingface list models` names those that do.")
-    if config["evaluate_model_file"]:
-        model.load(Path(config["evaluate_model_file"]))
-    else:
-        model.load(Path(config["checkpoints_dir"]) / config["model"])
-    model.eval()
+    load(model, Path(config["evaluate_model_file"] or Path(config["checkpoints_dir"]) / config["model"]))
     return generate(model, Clip(output.stem, face, audio, pose), output, config["generation.crf"])
 
 
 def score_videos(config: Config, videos: Path, truth: Path | None) -> Report:
     """Score a video, or every video below a folder; the real ones have the same names below `truth`."""
-    load_plugins(config)
+    set_up(config)
     return score(config, pairs(videos, truth))
 
 
@@ -317,7 +326,8 @@ def build_metrics(config: Config) -> dict[str, Metric]:
     for asked in config["evaluation.metrics"]:
         name = METRICS.resolve(asked)
         metrics[name] = construct(METRICS[name], config.section(name), name)
-        metrics[name].faces = FaceFinder(**config.section("face"), cache_dir=config["cache_dir"] or None)
+        metrics[name].faces = face_finder(config)
+        metrics[name].checkpoints_dir = Path(config["checkpoints_dir"])
     return metrics
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from talkingface.config import Config, flat_dict
 from talkingface.errors import ConfigError
-from talkingface.quick_start import build_dataset, load_plugins, run
+from talkingface.quick_start import build_dataset, set_up, run
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def search(config: Config) -> list[Trial]:
     trials = combinations(settings["space"], settings["trials"], config["seed"])
     name = config["run_name"] or f"tune-{config['model']}-{config['dataset']}"
     configs = [config.replace({**trial, "run_name": f"{name}/trial-{number:03d}"}, "tune") for number, trial in enumerate(trials)]
-    load_plugins(config)
+    set_up(config)
     build_dataset(config)  # once, before all trials want it
     ray.init(address=settings["address"] or None, ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
     try:

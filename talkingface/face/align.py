@@ -12,7 +12,7 @@ BORDERS = {"black": cv2.BORDER_CONSTANT, "edge": cv2.BORDER_REPLICATE, "mirror":
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:
-    """Centers of both eyes, tip of the nose, both corners of the mouth: (..., 68, 2) -> (..., 5, 2), left in the picture first."""
+    """Eyes, tip of the nose, corners of the mouth: (..., 68, 2) -> (..., 5, 2); what is left in the picture comes first."""
     eyes = [landmarks[..., eye, :].mean(axis=-2) for eye in (slice(36, 42), slice(42, 48))]
     return np.stack([*eyes, landmarks[..., 30, :], landmarks[..., 48, :], landmarks[..., 54, :]], axis=-2)
 

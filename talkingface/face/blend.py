@@ -24,13 +24,15 @@ def paste(frame: np.ndarray, face: np.ndarray, box: Sequence[float] | np.ndarray
     x1, y1, x2, y2 = (int(side) for side in box)
     resized = cv2.resize(face, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
     height, width = frame.shape[:2]
-    inside = (slice(max(y1, 0), min(y2, height)), slice(max(x1, 0), min(x2, width)))
-    part = resized[inside[0].start - y1 : inside[0].stop - y1, inside[1].start - x1 : inside[1].stop - x1]
+    top, bottom, left, right = max(y1, 0), min(y2, height), max(x1, 0), min(x2, width)
     pasted = frame.copy()
+    if top >= bottom or left >= right:
+        return pasted
+    there, part = np.s_[top:bottom, left:right], np.s_[top - y1 : bottom - y1, left - x1 : right - x1]
     if feather > 0:
-        mask = soft_edges(y2 - y1, x2 - x1, feather)
-        part = mix(frame[inside], part, mask[inside[0].start - y1 : inside[0].stop - y1, inside[1].start - x1 : inside[1].stop - x1])
-    pasted[inside] = part
+        pasted[there] = mix(frame[there], resized[part], soft_edges(y2 - y1, x2 - x1, feather)[part])
+    else:
+        pasted[there] = resized[part]
     return pasted
 
 

@@ -116,14 +116,16 @@ class DlibDetector(Detector):
     """dlib's detectors, and the landmarks in what they find, which make the box (see `face_box`).
 
     Each frame is searched with the fast frontal detector (HOG), first reduced to 240 pixels (4 ms), and while it finds
-    nothing at 640 (20 ms) and 1280 (90 ms), where it sees ever smaller faces: they must have 80 pixels there. Then the slow
-    network that also sees profiles (mmod, 0.3 s) looks around where a face was last, or at the whole frame. After it has
-    failed it rests for some frames, so that a long stretch without a face costs little; the tracker bridges what it misses.
+    nothing at 640 (20 ms) and 1280 (90 ms), where it sees ever smaller faces: they must have about 75 pixels there. Then
+    the slow network that also sees profiles (mmod) looks around where a face was last (0.1 s), or at the whole frame (0.3 s).
+    After it has failed it rests for some frames, so that a long stretch without a face costs little; the tracker bridges
+    what it misses.
     """
 
     longest_side = 1280
     sides = (240, 640, 1280)
-    around, network_side = 2.2, 240  # what the network sees around the last face, in squares; in how many pixels
+    around = 1.6  # what the network sees around the last face, in squares
+    part_side, whole_side = 160, 240  # in how many pixels it sees that, or the whole frame
     rest = 5
     share, below = 1.09, 0.08  # the frontal detector's square from the network's: its side, how far its center lies below
 
@@ -158,8 +160,10 @@ class DlibDetector(Detector):
 
     def _network_squares(self, frame: np.ndarray) -> np.ndarray:
         """(N, 5) like those of the frontal detector."""
-        view, origin = (frame, np.zeros(2)) if self.last is None else surroundings(frame, self.last, self.around)
-        view, scale = resized(view, self.network_side)
+        view, origin, side = frame, np.zeros(2, int), self.whole_side
+        if self.last is not None:
+            (view, origin), side = surroundings(frame, self.last, self.around), self.part_side
+        view, scale = resized(view, side)
         found = _profile_detector()(np.ascontiguousarray(view), 0)
         squares = to_squares([face.rect for face in found], [face.confidence for face in found], scale)
         sides = squares[:, 2:3] - squares[:, :1]
@@ -176,7 +180,7 @@ class S3FDDetector(Detector):
 
     Args:
         weights: s3fd.pth of Wav2Lip or of face_alignment; they are the same.
-        swap_colors: feed B, G, R, as the package face_alignment does since 1.4, instead of Wav2Lip's R, G, B.
+        swap_colors: feed B, G, R, as the package face_alignment does, instead of Wav2Lip's R, G, B.
     """
 
     def __init__(self, weights: Path, swap_colors: bool = False):
@@ -221,7 +225,7 @@ def hub_file(url: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _network_timeout(PATIENCE):
-            torch.hub.download_url_to_file(url, str(path), digest and digest.group(1), progress=False)
+            torch.hub.download_url_to_file(url, str(path), digest and digest.group(1), progress=True)
     except (OSError, RuntimeError) as error:  # no network, no space; a wrong hash
         raise FaceError(
             f"{path} does not exist and cannot be fetched from {url} ({error}). Put it there, or use --face.detector=dlib."

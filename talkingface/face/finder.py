@@ -7,6 +7,7 @@ import json
 import logging
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from functools import cached_property
 from itertools import islice, tee
 from pathlib import Path
@@ -85,11 +86,18 @@ class FaceFinder:
         self.detector, self.select, self.smooth, self.max_gap = detector, select, smooth, max_gap
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else None
         self.s3fd = Path(checkpoints_dir) / "Wav2Lip" / "s3fd.pth"
+        self.reads_files = True
 
     @cached_property
     def back_end(self) -> str:
         """The detector in use: what `detector` says, with "auto" resolved."""
         return default_back_end() if self.detector == "auto" else self.detector
+
+    def without_files(self) -> FaceFinder:
+        """The same finder, looking at the pictures even where landmarks lie on disk."""
+        looking = copy(self)
+        looking.reads_files = False
+        return looking
 
     def fingerprint(self) -> dict[str, Any]:
         """The settings that change what is found, as plain values."""
@@ -141,7 +149,7 @@ class FaceFinder:
 
     def _stored_landmarks(self, video: Video) -> LandmarkTrack | None:
         """The landmarks that lie on disk for a video, for the frames that it yields."""
-        path = find_landmarks(video.path, self.landmarks_dir)
+        path = find_landmarks(video.path, self.landmarks_dir) if self.reads_files else None
         if path is None:
             return None
         stored = read_landmarks(path)
@@ -150,8 +158,8 @@ class FaceFinder:
         slack = 2 + rate / video.fps  # frames: what containers say about their ends is a little vague
         surplus = len(stored.landmarks) - 1 - rows[-1]
         if surplus < -slack or (surplus > slack and np.isinf(video.stop) and not video.is_still):
-            whole = f"about {rows[-1] + 1} frames at {rate:.5g} per second"
-            raise FaceError(f"{path} has landmarks of {len(stored.landmarks)} frames, but {video.path} has {whole}; make it again.")
+            whole = f"{video.path} has about {rows[-1] + 1} frames at {rate:.5g} per second"
+            raise FaceError(f"{path} has landmarks of {len(stored.landmarks)} frames, but {whole}; make it again.")
         rows = np.minimum(rows, len(stored.landmarks) - 1)
         return LandmarkTrack(stored.landmarks[rows], stored.detected[rows])
 
@@ -159,8 +167,8 @@ class FaceFinder:
 
     def _detections(self, video: Video) -> Detections:
         if self.back_end == "files":
-            where = f"beside it ({video.path.stem}.landmarks.npz)" + (f" or in {self.landmarks_dir}" if self.landmarks_dir else "")
-            raise FaceError(f"{video.path} has no file of landmarks {where}, and --face.detector=files allows nothing else.")
+            missing = f"neither {video.path.stem}.landmarks.npz lies beside it nor a file of its in --face.landmarks_dir"
+            raise FaceError(f"{video.path} has no landmarks: {missing}, and --face.detector=files allows nothing else.")
         weights = {"weights": content_hash(self.s3fd)} if self.back_end == "s3fd" and self.s3fd.is_file() else {}
         found = self._cached(video, "faces", weights, lambda: self._detect(video))
         faces = np.split(found["faces"], np.cumsum(found["counts"])[:-1])
@@ -170,7 +178,8 @@ class FaceFinder:
         detector = make_detector(self.back_end, self.s3fd)
         scale = min(1.0, detector.longest_side / max(video.width, video.height))
         frames, same_frames = tee(_with_progress(video, "faces"))  # read in step: the second holds one frame back at most
-        changes, faces = [], []
+        changes: list[float] = []
+        faces: list[np.ndarray] = []
         reduced = (_reduced(frame, scale) for frame in _noting(zip(frames, content_changes(same_frames), strict=True), changes))
         for batch in _batches(reduced):
             faces += detector.detect(batch)
@@ -209,7 +218,7 @@ class FaceFinder:
         found = compute()
         try:
             with atomic(path) as temporary:
-                np.savez_compressed(temporary, **found)
+                np.savez_compressed(temporary, **found)  # type: ignore[arg-type]
         except (MediaError, OSError) as error:
             log.warning("faces are not kept for next time: %s", error)
         return found

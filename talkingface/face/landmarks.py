@@ -260,11 +260,11 @@ def read_landmarks(path: Path) -> LandmarkTrack:
     try:
         with np.load(path, allow_pickle=False) as stored:
             landmarks = np.asarray(stored["landmarks"], np.float32)
-            finite = np.isfinite(landmarks).all(axis=tuple(range(1, landmarks.ndim)))
+            finite = np.isfinite(landmarks.reshape(len(landmarks), -1)).all(axis=1)
             detected = np.asarray(stored["detected"], bool) if "detected" in stored else finite
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise FaceError(f"{path} is not a file of landmarks ({error}); delete it, or make it again.") from error
     if landmarks.shape[1:] != (68, 2) or detected.shape != landmarks.shape[:1] or not len(landmarks):
         shapes = f"landmarks {landmarks.shape} and detected {detected.shape}"
         raise FaceError(f"{path} holds {shapes}; expected landmarks (T, 68, 2) in pixels and detected (T,).")
-    return LandmarkTrack(landmarks, detected & finite)
+    return LandmarkTrack(landmarks, np.logical_and(detected, finite))

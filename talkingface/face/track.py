@@ -135,9 +135,7 @@ def pad_boxes(boxes: np.ndarray, pads: Sequence[int], size: tuple[int, int]) -> 
     top, bottom, left, right = pads
     width, height = size
     grown = np.asarray(boxes) + np.array([-left, -top, right, bottom])
-    return np.column_stack(
-        (np.maximum(grown[:, :2], 0), np.minimum(grown[:, 2], width), np.minimum(grown[:, 3], height))
-    )
+    return np.column_stack((np.maximum(grown[:, :2], 0), np.minimum(grown[:, 2], width), np.minimum(grown[:, 3], height)))
 
 
 def smooth_boxes_forward(boxes: np.ndarray, window: int = 5) -> np.ndarray:

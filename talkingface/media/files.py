@@ -26,6 +26,8 @@ REMEDIES = {
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
 
+CACHE = "TALKINGFACE_CACHE"  # environment variable: the folder of what is computed once
+
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
@@ -68,7 +70,7 @@ def unwritable(path: Path, error: OSError) -> MediaError:
 
 def cache_dir() -> Path:
     """Where features are kept between runs: $TALKINGFACE_CACHE, or ~/.cache/talkingface."""
-    folder = os.environ.get("TALKINGFACE_CACHE")
+    folder = os.environ.get(CACHE)
     return Path(folder).expanduser() if folder else Path.home() / ".cache" / "talkingface"
 
 
