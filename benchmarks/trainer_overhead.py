@@ -2,8 +2,9 @@
 
     python benchmarks/trainer_overhead.py [--steps 20] [--rounds 9] [--width 32] [--clock cpu]
 
-Both read samples of 8, update a generator and a discriminator with Adam, and log every tenth step. They take turns,
-and the ratio is that of the medians. The trainer does more: it checks every update for values that are not finite.
+Both read samples of 8, update a generator and a discriminator with Adam, and log every tenth step. They take turns, and
+ratios are taken of the fastest rounds, of the medians, and of rounds that follow each other (on a busy machine, trust
+the fastest). The trainer does more: it checks every update for values that are not finite.
 """
 
 from __future__ import annotations
@@ -150,9 +151,9 @@ def main() -> None:
     pairs = [b / a for a, b in zip(*seconds.values(), strict=True)]
     print(f"{'loop':<10}{'ms per step':>14}")
     print(f"{'by hand':<10}{hand * 1000:>14.2f}\n{'Trainer':<10}{ours * 1000:>14.2f}")
-    print(
-        f"ratio of the medians {ours / hand:.3f}, median ratio of neighbors {statistics.median(pairs):.3f} (target: at most 1.03)"
-    )
+    fastest = min(seconds["Trainer"]) / min(seconds["by hand"])
+    print(f"ratio of the fastest {fastest:.3f}, of the medians {ours / hand:.3f}, of neighbors {statistics.median(pairs):.3f}")
+    print("target: at most 1.03")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ pass, so nothing is wrapped: the trainer sums the gradients of a group itself, i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,8 +20,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def processes(cpu: bool = False) -> PartialState:
-    """Accelerate's view of the processes; the first call in a process joins it to the others."""
-    return PartialState(cpu=cpu)
+    """Accelerate's view of the processes; the first call in a process joins it to the others.
+
+    Without a GPU, accelerate joins processes only when it is told that they use the CPU.
+    """
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    return PartialState(cpu=cpu or (several and not torch.cuda.is_available()))
 
 
 def device() -> torch.device:

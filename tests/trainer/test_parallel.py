@@ -34,7 +34,7 @@ def join(rank: int, world: int, port: int) -> None:
     """Make this process one of several, as a launcher does."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
-    parallel.processes(cpu=True)
+    assert parallel.num_processes() == world  # without being told that there is no GPU
 
 
 def work(rank: int, port: int, folder: Path) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def unit(frames: Tensor) -> Tensor:
     """(B, T, H, W, 3) uint8 -> (B, 3, T, H, W) in [0, 1]."""
-    return frames.permute(0, 4, 1, 2, 3).float() / 255
+    return frames.permute(0, 4, 1, 2, 3).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def on_channels(frames: Tensor) -> Tensor:
@@ -144,7 +144,8 @@ class GeneratorStage(Stage):
             80, 16).
         """
         truth = unit(batch["frames"])
-        faces = torch.cat((masked(truth), unit(batch["wrong"])), dim=1)
+        faces = torch.cat((truth, unit(batch["wrong"])), dim=1)
+        faces[:, :3, :, faces.shape[-2] // 2 :] = 0
         return batch["mels"][:, :, None], faces, truth, batch["mel"][:, None]
 
     def generator_losses(self, painted: Tensor, truth: Tensor, mel: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,111 @@
+"""What every registered data set promises."""
+
+from pathlib import Path
+
+import pytest
+
+from talkingface.config import Config
+from talkingface.dataset.base import SPLITS
+from talkingface.errors import DatasetError
+from talkingface.quick_start import construct
+from talkingface.registry import DATASETS, normalize
+from tests.contract.toys import arguments, explained, settings_file
+
+every_dataset = pytest.mark.parametrize("name", DATASETS)
+SPEAKERS, CLIPS = 6, 2
+
+
+def touch(path: Path) -> str:
+    """Make a file; nobody reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"video")
+    return str(path)
+
+
+def in_folders(root: Path) -> None:
+    """<speaker>/<clip>.mp4, what most data sets can be laid out as."""
+    for speaker in range(SPEAKERS):
+        for clip in range(CLIPS):
+            touch(root / f"person {speaker}" / f"{clip}.mp4")
+
+
+def lrs2(root: Path) -> None:
+    """Official folders and lists, a programme in one split."""
+    for number, split in enumerate(SPLITS):
+        lines = [f"{speaker}/{clip:05d}" for speaker in (10 + number, 20 + number) for clip in range(CLIPS)]
+        for line in lines:
+            touch(root / "mvlrs_v1" / "main" / f"{line}.mp4")
+        (root / f"{split}.txt").write_text("\n".join(lines))
+
+
+def voxceleb2(root: Path) -> None:
+    """Both official parts."""
+    for speaker in range(SPEAKERS):
+        part = "test" if speaker == 0 else "dev"
+        for clip in range(CLIPS):
+            touch(root / part / "mp4" / f"id{speaker:05d}" / "video" / f"{clip:05d}.mp4")
+
+
+def hdtf(root: Path) -> None:
+    """Two addresses of each of six people."""
+    for speaker in range(SPEAKERS):
+        for clip in range(CLIPS):
+            touch(root / f"WDA_Person{'ABCDEF'[speaker]}{clip}_000.mp4")
+
+
+LAYOUTS = {"folder": in_folders, "lrs2": lrs2, "voxceleb2": voxceleb2, "hdtf": hdtf}
+
+
+@pytest.fixture
+def build(tmp_path, world):
+    """A data set as a run builds it: the demo world, or one with made-up files in its layout."""
+
+    def make(name, root=tmp_path / "root"):
+        if name == "demo":
+            return construct(DATASETS[name], world.config().section(name), name)
+        if not root.exists() and root.parent == tmp_path:
+            LAYOUTS.get(name, in_folders)(root)
+        config = Config.load(dataset=name, overrides={f"{name}.root": str(root)})
+        return construct(DATASETS[name], config.section(name), name)
+
+    return make
+
+
+@every_dataset
+def test_the_settings_are_the_constructors_arguments_each_with_a_comment(name):
+    text, settings = settings_file("dataset", name)
+    assert text.startswith("# ") and len(text.partition("\n")[0]) > 20
+    assert set(settings.get(name, {})) == explained(text, name) == arguments(DATASETS[name])
+    assert all(DATASETS.aliases[normalize(alias)] == name for alias in settings.get("aliases", []))
+    assert (DATASETS[name].__doc__ or "").strip()
+
+
+@every_dataset
+def test_clips_have_names_of_their_own_and_files(name, build):
+    clips = [clip for split in SPLITS for clip in build(name).clips(split)]
+    names = [clip.name for clip in clips]
+    assert names and len(set(names)) == len(names)
+    assert all(not Path(clip).is_absolute() and ".." not in Path(clip).parts and clip.strip() == clip for clip in names)
+    assert all(path.is_file() for clip in clips for path in (clip.face, clip.audio, clip.truth, clip.pose) if path)
+
+
+@every_dataset
+def test_no_speaker_is_in_two_splits_and_every_split_has_clips(name, build):
+    dataset = build(name)
+    speakers = {split: {clip.speaker for clip in dataset.clips(split)} for split in SPLITS}
+    assert all(speakers.values()) and None not in set().union(*speakers.values())
+    assert sum(map(len, speakers.values())) == len(set().union(*speakers.values()))
+
+
+@every_dataset
+def test_the_clips_are_the_same_each_time(name, build):
+    one, two = build(name), build(name)
+    assert [one.clips(split) for split in SPLITS] == [two.clips(split) for split in reversed(SPLITS)][::-1]
+
+
+@every_dataset
+def test_a_folder_that_is_not_there_is_named(name, tmp_path):
+    config = Config.load(dataset=name, overrides={f"{name}.root": str(tmp_path / "nowhere")})
+    with pytest.raises(DatasetError, match="nowhere"):
+        construct(DATASETS[name], config.section(name), name).clips("train")
+    assert not (tmp_path / "nowhere").exists()
