@@ -179,14 +179,16 @@ class FaceFinder:
         scale = min(1.0, detector.longest_side / max(video.width, video.height))
         frames, same_frames = tee(_with_progress(video, "faces"))  # read in step: the second holds one frame back at most
         changes: list[float] = []
-        faces: list[np.ndarray] = []
+        rows: list[list[float]] = []  # lists, because thousands of small arrays between the frames would scatter the memory
+        counts: list[int] = []
         reduced = (_reduced(frame, scale) for frame in _noting(zip(frames, content_changes(same_frames), strict=True), changes))
         for batch in _batches(reduced):
-            faces += detector.detect(batch)
-        flat = np.concatenate(faces, dtype=np.float32)
-        flat[:, :4] /= scale
-        cuts = scene_cuts(changes, min_length=1)
-        return {"faces": flat, "counts": np.array([len(found) for found in faces]), "cuts": np.array(cuts, int)}
+            for found in detector.detect(batch):
+                rows += found.tolist()
+                counts.append(len(found))
+        faces = np.array(rows, np.float32).reshape(-1, 5)
+        faces[:, :4] /= scale
+        return {"faces": faces, "counts": np.array(counts), "cuts": np.array(scene_cuts(changes, min_length=1), int)}
 
     def _predict(self, video: Video, boxes: np.ndarray) -> dict[str, np.ndarray]:
         landmarker = make_landmarker(self.back_end)

@@ -21,7 +21,7 @@ from talkingface.model.base import Model, TalkingFace
 from talkingface.model.stage import Batch, Stage
 from talkingface.nn.weights import save_weights
 from talkingface.quick_start import build_metrics, build_model, build_stage
-from talkingface.registry import DATASETS, METRICS, MODELS, load_builtins
+from talkingface.registry import DATASETS, MODELS, load_builtins
 from talkingface.trainer import parallel
 from talkingface.trainer.chance import set_seed
 from talkingface.trainer.loader import stack
@@ -107,8 +107,8 @@ class World:
     def features(self, name: str) -> list[Clip]:
         """The two training clips with a model's features, made once."""
         if name not in self.prepared:
-            model = self.model(name)
-            self.prepared[name] = [prepare(model, clip, self.folder / "features" / name / clip.name) for clip in self.clips("train")]
+            model, folder = self.model(name), self.folder / "features" / name
+            self.prepared[name] = [prepare(model, clip, folder / clip.name) for clip in self.clips("train")]
         return self.prepared[name]
 
     def samples(self, name: str, stage: Stage, split: str = "train") -> Samples:
@@ -166,8 +166,9 @@ def fit(
     **changes: Any,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Train on the CPU, by default one update of two samples. Returns the lines of metrics.jsonl."""
-    short = {"epochs": 0, "steps": 1, "minutes": 0.0, "batch_size": 2, "log_every": 1, "validate_every": 0, "validate_at_start": False}
-    settings = replace(settings, **{**short, "validation_batches": 1, "start": "", **changes})
+    short = {"epochs": 0, "steps": 1, "minutes": 0.0, "batch_size": 2, "log_every": 1, "start": ""}
+    rare = {"validate_every": 0, "validate_at_start": False, "validation_batches": 1}
+    settings = replace(settings, **{**short, **rare, **changes})
     Trainer(settings, folder, seed=1, device="cpu", name="contract").fit(stage, train, val, resume=resume)
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 

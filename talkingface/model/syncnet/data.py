@@ -119,11 +119,11 @@ class Stretches(Samples):
 def augmented(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Five frames (5, S, S, 3) uint8 as another camera might show them; all five are changed alike."""
     side = window.shape[1]
-    gain, lift = rng.uniform(0.75, 1.25) * rng.uniform(0.9, 1.1, 3), rng.uniform(-20, 20)
-    zoom, shift = rng.uniform(0.9, 1.1), rng.uniform(-0.05, 0.05, 2) * side
+    gain, lift = rng.uniform(0.8, 1.2) * rng.uniform(0.95, 1.05, 3), rng.uniform(-12, 12)
+    zoom, shift = rng.uniform(0.95, 1.05), rng.uniform(-0.03, 0.03, 2) * side
     scale, middle = np.array([zoom if rng.random() < 0.5 else -zoom, zoom]), (side - 1) / 2
     matrix = np.column_stack((np.diag(scale), middle * (1 - scale) + shift))
-    factor = rng.uniform(1, 4) if rng.random() < 0.6 else 1.0
+    factor = rng.uniform(1, 2.5) if rng.random() < 0.5 else 1.0
     top = int(rng.uniform(0.4, 0.6) * side) if rng.random() < 0.5 else 0  # what is blurred: all, or the lower part alone
     table = np.clip(np.arange(256)[:, None] * gain + lift, 0, 255).astype(np.uint8)[:, None]
     changed = np.empty_like(window)

@@ -12,10 +12,7 @@ from talkingface.model.stage import Stage
 from talkingface.model.syncnet import data
 from talkingface.model.syncnet.networks import SyncNet
 from talkingface.model.syncnet.stages import ContrastiveStage
-from talkingface.nn.weights import register_network
 from talkingface.registry import MODELS
-
-register_network("SyncNet, the judge of LSE (syncnet_v2.model)", SyncNet)
 
 
 @MODELS.register("SyncNet")

@@ -63,7 +63,6 @@ class ContrastiveStage(Stage):
         self.objective, self.margin, self.shifts, self.windows = objective, margin, shifts, windows
         self.samples_per_clip, self.augment = samples_per_clip, augment
 
-
     def trainable(self) -> dict[str, list[nn.Module]]:
         return {"syncnet": [self.syncnet]}
 
@@ -75,11 +74,14 @@ class ContrastiveStage(Stage):
         places = batch["places"].flatten()
         own = distances.gather(1, places[:, None])
         off = (distances.detach().argmin(dim=1) - places).abs()
-        yield "syncnet", {
-            "sync": self.loss(distances, own, places),
-            "accuracy": (distances > own).detach().sum() / (distances.numel() - len(own)),
-            "offset_accuracy": (off <= 1).float().mean(),
-        }
+        yield (
+            "syncnet",
+            {
+                "sync": self.loss(distances, own, places),
+                "accuracy": (distances > own).detach().sum() / (distances.numel() - len(own)),
+                "offset_accuracy": (off <= 1).float().mean(),
+            },
+        )
 
     def distances(self, frames: Tensor, mfcc: Tensor) -> Tensor:
         """(B W, P): how far each of W windows of lips is from the speech at each of P places.

@@ -1,6 +1,6 @@
 """From clips to what Wav2Lip eats: faces and mel windows, for training (`prepare`, samples) and for generation (views, chunks).
 
-Faces are BGR, as the authors' networks see them, wherever they are (96, 96, 3) crops; whole frames are RGB.
+Faces are BGR, as the authors' networks see them, wherever they are crops of 96 x 96 (or 48 x 48) pixels; whole frames are RGB.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from talkingface.media.audio import HOP, MEL_RATE, MEL_WINDOW, SAMPLE_RATE, audi
 from talkingface.media.image import resize
 from talkingface.media.video import Video
 
-SIDE = 96  # of a face crop, pixels
+SIDE = 96  # of a face crop as published, pixels
 FPS = 25  # frames per second in training
 FRAMES = 5  # in a training window
 SHORTEST = 3 * FRAMES + 1  # frames of a clip that can be trained on
@@ -199,16 +199,16 @@ def face_boxes(boxes: np.ndarray, pads: Sequence[int], size: tuple[int, int], sm
     return found
 
 
-def cut_face(frame: np.ndarray, box: Sequence[int] | np.ndarray) -> np.ndarray:
-    """The face in a box of an RGB frame: (96, 96, 3) uint8 BGR."""
-    x1, y1, x2, y2 = (int(side) for side in box)
-    return np.ascontiguousarray(resize(frame[y1:y2, x1:x2], (SIDE, SIDE))[..., ::-1])
+def cut_face(frame: np.ndarray, box: Sequence[int] | np.ndarray, side: int = SIDE) -> np.ndarray:
+    """The face in a box of an RGB frame: (side, side, 3) uint8 BGR."""
+    x1, y1, x2, y2 = (int(edge) for edge in box)
+    return np.ascontiguousarray(resize(frame[y1:y2, x1:x2], (side, side))[..., ::-1])
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def prepare(clip: Clip, folder: Path, faces: FaceFinder) -> None:
+def prepare(clip: Clip, folder: Path, faces: FaceFinder, side: int = SIDE) -> None:
     """Write the faces and the mel of a clip, at 25 frames per second by timestamps: see `write_features`.
 
     Boxes have no pads and no forward smoothing, as in the authors' preprocess.py.
@@ -226,21 +226,21 @@ def prepare(clip: Clip, folder: Path, faces: FaceFinder) -> None:
         raise MediaError(f"{clip.face} has {len(boxes)} frames at {FPS} fps; training needs {SHORTEST}.")
     if not len(real_starts(valid, mel.shape[1])) or valid_starts(valid).size < 2:
         raise MediaError(f"{clip.face}: {valid.sum()} of {len(valid)} frames have a face, and nowhere five in a row with speech.")
-    write_features(folder, video, boxes, mel)
+    write_features(folder, video, boxes, mel, side)
 
 
-def write_features(folder: Path, frames: Iterable[np.ndarray], boxes: np.ndarray, mel: np.ndarray) -> None:
-    """Write faces.npy (T, 96, 96, 3) uint8 BGR, valid.npy (T,) bool, and mel.npy (S, 80) float32: raw, to be mapped.
+def write_features(folder: Path, frames: Iterable[np.ndarray], boxes: np.ndarray, mel: np.ndarray, side: int = SIDE) -> None:
+    """Write faces.npy (T, side, side, 3) uint8 BGR, valid.npy (T,) bool, and mel.npy (S, 80) float32: raw, to be mapped.
 
     Args:
         frames: T frames (H, W, 3) uint8 RGB.
         boxes: (T, 4) of `face_boxes`.
         mel: (80, S).
     """
-    crops = np.lib.format.open_memmap(folder / "faces.npy", "w+", np.uint8, (len(boxes), SIDE, SIDE, 3))
+    crops = np.lib.format.open_memmap(folder / "faces.npy", "w+", np.uint8, (len(boxes), side, side, 3))
     for t, (frame, box) in enumerate(zip(frames, boxes, strict=False)):
         if box[0] != NO_BOX:
-            crops[t] = cut_face(frame, box)
+            crops[t] = cut_face(frame, box, side)
     crops.flush()
     np.save(folder / "valid.npy", boxes[:, 0] != NO_BOX)
     np.save(folder / "mel.npy", np.ascontiguousarray(mel.T, np.float32))
@@ -338,7 +338,7 @@ class MouthWindows(Windows):
         """The sample of two windows.
 
         Returns:
-            frames, wrong: (5, 96, 96, 3) uint8 BGR. mels: (5, 80, 16), the speech of each frame and, as in the authors'
+            frames, wrong: (5, side, side, 3) uint8 BGR. mels: (5, 80, 16), the speech of each frame and, as in the authors'
             loader, one frame early; mel: (80, 16), that of the first frame.
         """
         return {
@@ -363,7 +363,7 @@ class SyncWindows(Windows):
         """The sample of a window of speech and one of faces.
 
         Returns:
-            mouths: (5, 48, 96, 3) uint8 BGR, lower halves; mel: (80, 16); in_sync: () float32, 1 or 0.
+            mouths: (5, side / 2, side, 3) uint8 BGR, lower halves; mel: (80, 16); in_sync: () float32, 1 or 0.
         """
-        mouths = features.faces[shown : shown + FRAMES, SIDE // 2 :]
+        mouths = features.faces[shown : shown + FRAMES, features.faces.shape[1] // 2 :]
         return {"mouths": mouths, "mel": features.window(real), "in_sync": np.array(in_sync, np.float32)}

@@ -20,14 +20,9 @@ from talkingface.media.video import Video
 from talkingface.model.base import Frame, TalkingFace
 from talkingface.model.stage import Stage
 from talkingface.model.wav2lip import data
-from talkingface.model.wav2lip.networks import Generator, QualityDiscriminator, SyncExpert
+from talkingface.model.wav2lip.networks import Generator, SyncExpert
 from talkingface.model.wav2lip.stages import ExpertStage, GanStage, GeneratorStage, masked
-from talkingface.nn.weights import register_network
 from talkingface.registry import MODELS
-
-register_network("the generator of Wav2Lip (wav2lip.pth, wav2lip_gan.pth)", Generator)
-register_network("the lip-sync expert of Wav2Lip (lipsync_expert.pth)", SyncExpert)
-register_network("the quality discriminator of Wav2Lip (visual_quality_disc.pth)", QualityDiscriminator)
 
 
 @MODELS.register("Wav2Lip")
@@ -48,6 +43,7 @@ class Wav2Lip(TalkingFace):
         fps: frames per second of a video made from a still.
         nosmooth: do not average boxes over 5 frames.
         wav2lip_batch_size: frames painted at once; changes speed and memory only.
+        image_size: side of a face crop in pixels: 96 as published, or 48 for small worlds on small machines.
     """
 
     files: ClassVar[Mapping[str, str]] = {"generator": "wav2lip_gan.pth", "expert": "lipsync_expert.pth"}
@@ -69,6 +65,7 @@ class Wav2Lip(TalkingFace):
         fps: float = 25.0,
         nosmooth: bool = False,
         wav2lip_batch_size: int = 128,
+        image_size: int = 96,
     ):
         super().__init__()
         for name, value in (("pads", pads), ("crop", crop), ("box", box)):
@@ -81,16 +78,17 @@ class Wav2Lip(TalkingFace):
         self.width, self.pads, self.box, self.smooth = width, tuple(pads), tuple(box), not nosmooth
         self.edits: dict[str, Any] = {"resize_factor": resize_factor, "rotate": rotate, "crop": tuple(crop)}
         self.static, self.fps, self.batch_size = static, fps, wav2lip_batch_size
-        self.generator, self.expert = Generator(width), SyncExpert(width)
+        self.image_size = image_size
+        self.generator, self.expert = Generator(width, image_size), SyncExpert(width, image_size)
 
     def sizes(self) -> dict[str, Any]:
-        return {"width": self.width}
+        return {"width": self.width, "image_size": self.image_size}
 
     def preparation(self) -> dict[str, Any]:
-        return {"features": 1, "side": data.SIDE, "fps": data.FPS}
+        return {"features": 1, "side": self.image_size, "fps": data.FPS}
 
     def prepare(self, clip: Clip, folder: Path) -> None:
-        data.prepare(clip, folder, self.faces)
+        data.prepare(clip, folder, self.faces, self.image_size)
 
     def frame_rate(self, clip: Clip) -> float:
         video = Video(clip.face)
@@ -160,9 +158,9 @@ def again_and_again(frames: Iterable[np.ndarray], boxes: np.ndarray) -> Iterator
 def paint(
     generator: Generator, mels: Sequence[np.ndarray], frames: Sequence[np.ndarray], boxes: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """The faces in the boxes of RGB frames, speaking: (n, 96, 96, 3) uint8 RGB."""
+    """The faces in the boxes of RGB frames, speaking: (n, side, side, 3) uint8 RGB."""
     device = next(generator.parameters()).device
-    crops = np.stack([data.cut_face(frame, box) for frame, box in zip(frames, boxes, strict=True)])
+    crops = np.stack([data.cut_face(frame, box, generator.image_size) for frame, box in zip(frames, boxes, strict=True)])
     faces = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float() / 255
     speech = torch.from_numpy(np.stack(mels)).to(device)[:, None]
     painted = generator(speech, torch.cat((masked(faces), faces), dim=1))

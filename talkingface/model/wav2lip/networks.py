@@ -60,33 +60,30 @@ class Generator(nn.Module):
     def __init__(self, width: float = 1.0, image_size: int = 96):
         super().__init__()
         large = is_large(image_size)
+        self.image_size = image_size
         c16, c32, c64, c128, c256, c512 = (scaled(c, width) for c in (16, 32, 64, 128, 256, 512))
         c80, c160, c320, c384 = c64 + c16, c128 + c32, c256 + c64, scaled(384, width)
-        self.face_encoder_blocks = nn.ModuleList(
-            nn.Sequential(*blocks)
-            for blocks in (
-                [ConvBlock(6, c16, 7, 1, 3)],
-                [ConvBlock(c16, c32, 3, 2), *residuals(c32, 2)],
-                [ConvBlock(c32, c64, 3, 2), *residuals(c64, 3)],
-                [ConvBlock(c64, c128, 3, 2), *residuals(c128, 2)],
-                [ConvBlock(c128, c256, 3, 2), *residuals(c256, 2)],
-                *([[ConvBlock(c256, c512, 3, 2), *residuals(c512, 1)]] if large else []),
-                [ConvBlock(c512 if large else c256, c512, 3, 1, 0), ConvBlock(c512, c512, 1, 1, 0)],
-            )
-        )
+        down: list[list[nn.Module]] = [
+            [ConvBlock(6, c16, 7, 1, 3)],
+            [ConvBlock(c16, c32, 3, 2), *residuals(c32, 2)],
+            [ConvBlock(c32, c64, 3, 2), *residuals(c64, 3)],
+            [ConvBlock(c64, c128, 3, 2), *residuals(c128, 2)],
+            [ConvBlock(c128, c256, 3, 2), *residuals(c256, 2)],
+            *([[ConvBlock(c256, c512, 3, 2), *residuals(c512, 1)]] if large else []),
+            [ConvBlock(c512 if large else c256, c512, 3, 1, 0), ConvBlock(c512, c512, 1, 1, 0)],
+        ]
+        up: list[list[nn.Module]] = [
+            [ConvBlock(c512, c512, 1, 1, 0)],
+            [UpBlock(2 * c512, c512, 3, 1, 0, 0), *residuals(c512, 1)],
+            *([[UpBlock(2 * c512, c512), *residuals(c512, 2)]] if large else []),
+            [UpBlock(c512 + c256, c384), *residuals(c384, 2)],
+            [UpBlock(c384 + c128, c256), *residuals(c256, 2)],
+            [UpBlock(c320, c128), *residuals(c128, 2)],
+            [UpBlock(c160, c64), *residuals(c64, 2)],
+        ]
+        self.face_encoder_blocks = nn.ModuleList(nn.Sequential(*blocks) for blocks in down)
         self.audio_encoder = speech_encoder(width, deep=1)
-        self.face_decoder_blocks = nn.ModuleList(
-            nn.Sequential(*blocks)
-            for blocks in (
-                [ConvBlock(c512, c512, 1, 1, 0)],
-                [UpBlock(2 * c512, c512, 3, 1, 0, 0), *residuals(c512, 1)],
-                *([[UpBlock(2 * c512, c512), *residuals(c512, 2)]] if large else []),
-                [UpBlock(c512 + c256, c384), *residuals(c384, 2)],
-                [UpBlock(c384 + c128, c256), *residuals(c256, 2)],
-                [UpBlock(c320, c128), *residuals(c128, 2)],
-                [UpBlock(c160, c64), *residuals(c64, 2)],
-            )
-        )
+        self.face_decoder_blocks = nn.ModuleList(nn.Sequential(*blocks) for blocks in up)
         self.output_block = nn.Sequential(ConvBlock(c80, c32), nn.Conv2d(c32, 3, 1), nn.Sigmoid())
 
     def forward(self, mel: Tensor, faces: Tensor) -> Tensor:
@@ -121,6 +118,7 @@ class SyncExpert(nn.Module):
     def __init__(self, width: float = 1.0, image_size: int = 96):
         super().__init__()
         large = is_large(image_size)
+        self.image_size = image_size
         c32, c64, c128, c256, c512 = (scaled(c, width) for c in (32, 64, 128, 256, 512))
         self.face_encoder = nn.Sequential(
             ConvBlock(15, c32, 7, 1, 3),
@@ -158,6 +156,7 @@ class QualityDiscriminator(nn.Module):
     def __init__(self, width: float = 1.0, image_size: int = 96):
         super().__init__()
         large = is_large(image_size)
+        self.image_size = image_size
         c32, c64, c128, c256, c512 = (scaled(c, width) for c in (32, 64, 128, 256, 512))
         self.face_encoder_blocks = nn.ModuleList(
             nn.Sequential(*blocks)

@@ -195,7 +195,7 @@ class GanStage(GeneratorStage):
     ):
         weights = loss_weights if loss_weights is not None else {"l1": 0.93, "sync": 0.0, "perceptual": 0.07}
         super().__init__(model, weights, samples_per_clip, expert_batch_statistics, sync_threshold, sync_weight)
-        self.discriminator = QualityDiscriminator(model.width)
+        self.discriminator = QualityDiscriminator(model.width, model.image_size)
         if discriminator_file:
             path = Path(discriminator_file).expanduser()
             load_weights(self.discriminator, read_weights(path).state, path)
