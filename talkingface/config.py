@@ -155,8 +155,7 @@ class Merge:
         """What the user says of a key, before anything is merged."""
         for layer in reversed(self.user):
             if key in layer.values:
-                value = layer.values[key].value
-                return parse(value, self.values[key].value) if layer.text else value
+                return read(layer.values[key], self.values[key], layer.text, key)
         return None
 
     def declare(self, layer: Layer) -> None:
@@ -212,19 +211,11 @@ class Merge:
             free = next((k for k in parents(key) if k in self.values and isinstance(self.values[k].value, dict)), None)
             if free is None:
                 raise no_such_setting(shown or key, value.origin, self.values)
-            content = parse_free(value.value) if text else value.value
+            content = read(value, Value(None, self.values[free].origin), text, key)
             inner = nest({**flat_dict(self.values[free].value), key[len(free) + 1 :]: content})
             self.values[free] = Value(inner, value.origin)
             return
-        default = self.values[key]
-        try:
-            new = parse(value.value, default.value) if text else checked(value.value, default.value)
-        except ValueError as error:
-            where = value.origin if text else f"{value.origin}: {key}"
-            raise ConfigError(
-                f"{where}: expected {error}, got {value.value!r} (now {default.value!r}, from {default.origin})."
-            ) from None
-        self.values[key] = Value(new, value.origin)
+        self.values[key] = Value(read(value, self.values[key], text, key), value.origin)
 
     def check_stages(self) -> None:
         """Refuse stages that the model does not have; [] means all of them."""
@@ -263,6 +254,8 @@ def read_layer(path: Path) -> Layer:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{shown}{line}: no settings file: {getattr(error, 'problem', error)}.") from None
+    except RecursionError:
+        raise ConfigError(f"{shown}: no settings file: it contains itself, or is nested too deeply.") from None
     return Layer({key: value for key, value in values.items() if not structural(key)}, split_structure(values))
 
 
@@ -461,6 +454,23 @@ def checked(value: Any, default: Any) -> Any:
     raise ValueError("a mapping, such as {name: value}")
 
 
+def read(given: Value, default: Value, text: bool, key: str) -> Any:
+    """A given value as one of the type of its key's default; any value where that is None.
+
+    Args:
+        text: the value is text as typed.
+
+    Raises:
+        ConfigError: it is not of that type.
+    """
+    try:
+        return parse(given.value, default.value) if text else checked(given.value, default.value)
+    except ValueError as error:
+        where = given.origin if text else f"{given.origin}: {key}"
+        now = "" if default.value is None else f" (now {default.value!r}, from {default.origin})"
+        raise ConfigError(f"{where}: expected {error}, got {given.value!r}{now}.") from None
+
+
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -487,9 +497,15 @@ def parse(text: Any, default: Any) -> Any:
 
 
 def parse_free(text: str) -> Any:
-    """Typed text as YAML would read it, without any object."""
+    """Typed text as YAML would read it, without any object.
+
+    Raises:
+        ValueError: it is no YAML, or would make an object.
+    """
     try:
         node = Loader(text).get_single_node()
-        return None if node is None else plain(node, "value", text)
+        return None if node is None else yaml.constructor.SafeConstructor().construct_document(node)
     except yaml.YAMLError as error:
         raise ValueError(f"plain YAML ({getattr(error, 'problem', error)})") from None
+    except RecursionError:
+        raise ValueError("plain YAML (this contains itself, or is nested too deeply)") from None

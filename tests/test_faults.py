@@ -132,6 +132,7 @@ def encoded(path, times, width=96, height=96, rotate=0):
         stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
         if rotate:
             stream.set_display_rotation(rotate)
+        container.start_encoding()
         for number, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(picture(number, height, width), format="rgb24")
             frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)

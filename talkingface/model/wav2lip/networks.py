@@ -1,7 +1,7 @@
 """The networks of Wav2Lip (Prajwal et al., 2020) under the authors' parameter names.
 
 Pictures are BGR in [0, 1]. Published are 96 x 96 pixels and width 1.0; `width` multiplies every inner channel count, and
-networks for 48 x 48 pixels leave out one level (the blocks marked `large`), for small worlds on small machines.
+networks for 48 x 48 pixels leave out one level, for small worlds on small machines.
 """
 
 from __future__ import annotations
@@ -69,18 +69,20 @@ class Generator(nn.Module):
             [ConvBlock(c32, c64, 3, 2), *residuals(c64, 3)],
             [ConvBlock(c64, c128, 3, 2), *residuals(c128, 2)],
             [ConvBlock(c128, c256, 3, 2), *residuals(c256, 2)],
-            *([[ConvBlock(c256, c512, 3, 2), *residuals(c512, 1)]] if large else []),
+            [ConvBlock(c256, c512, 3, 2), *residuals(c512, 1)],
             [ConvBlock(c512 if large else c256, c512, 3, 1, 0), ConvBlock(c512, c512, 1, 1, 0)],
         ]
         up: list[list[nn.Module]] = [
             [ConvBlock(c512, c512, 1, 1, 0)],
             [UpBlock(2 * c512, c512, 3, 1, 0, 0), *residuals(c512, 1)],
-            *([[UpBlock(2 * c512, c512), *residuals(c512, 2)]] if large else []),
+            [UpBlock(2 * c512, c512), *residuals(c512, 2)],
             [UpBlock(c512 + c256, c384), *residuals(c384, 2)],
             [UpBlock(c384 + c128, c256), *residuals(c256, 2)],
             [UpBlock(c320, c128), *residuals(c128, 2)],
             [UpBlock(c160, c64), *residuals(c64, 2)],
         ]
+        if not large:
+            del down[5], up[2]  # the level of 6 x 6 pixels
         self.face_encoder_blocks = nn.ModuleList(nn.Sequential(*blocks) for blocks in down)
         self.audio_encoder = speech_encoder(width, deep=1)
         self.face_decoder_blocks = nn.ModuleList(nn.Sequential(*blocks) for blocks in up)
