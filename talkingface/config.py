@@ -130,7 +130,8 @@ class Merge:
         """All settings with their origins."""
         self.declare(read_layer(PROPERTIES / "overall.yaml"))
         folders = self.asked("plugins") or []
-        folders = [folders] if isinstance(folders, str) else folders
+        if not all(isinstance(folder, str | Path) for folder in folders):
+            raise ConfigError(f"plugins: expected a list of folders, got {folders!r}.")
         layers = [read_layer(path) for path in settings_files("metric", folders).values()]
         chosen: list[Layer] = []
         aliases: list[Layer] = []
@@ -320,9 +321,8 @@ def walk(node: yaml.MappingNode, prefix: str, shown: str) -> Iterator[tuple[str,
 
 def plain(node: yaml.Node, key: str, origin: str) -> Any:
     """The plain value of a YAML node; tags that would make objects are refused."""
-    constructor = yaml.constructor.SafeConstructor()
     try:
-        return constructor.construct_document(node)
+        return yaml.constructor.SafeConstructor().construct_object(node, deep=True)
     except yaml.constructor.ConstructorError as error:
         raise ConfigError(f"{origin}: {key}: {error.problem}; settings are plain values only.") from None
 
@@ -504,7 +504,7 @@ def parse_free(text: str) -> Any:
     """
     try:
         node = Loader(text).get_single_node()
-        return None if node is None else yaml.constructor.SafeConstructor().construct_document(node)
+        return None if node is None else yaml.constructor.SafeConstructor().construct_object(node, deep=True)
     except yaml.YAMLError as error:
         raise ValueError(f"plain YAML ({getattr(error, 'problem', error)})") from None
     except RecursionError:

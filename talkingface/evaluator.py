@@ -143,7 +143,6 @@ class Report:
 
     def save(self, folder: Path) -> Path:
         """Write <folder>/report.json, whole or not at all. Returns its path."""
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / "report.json"
         with atomic(path) as temporary:
             temporary.write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")

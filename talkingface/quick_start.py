@@ -72,6 +72,7 @@ def run_talkingface(
 def run(config: Config) -> Outcome:
     """Train the model's stages (or load weights), generate the test clips, score them, and write the run folder."""
     set_up(config)
+    check_names(config)
     folder = run_folder(config)
     with log_to_file(folder / "log.txt"):
         write_text(folder / "config.yaml", config.to_yaml())
@@ -103,6 +104,21 @@ def set_up(config: Config) -> None:
         load_folder(Path(folder).expanduser())
 
 
+def check_names(config: Config) -> None:
+    """Refuse what is not named, or known by no such name, before anything is made.
+
+    Raises:
+        ConfigError: the model or the data set is not given.
+        RegistryError: nobody registered it, or one of the metrics.
+    """
+    for kind, registry, what in (("model", MODELS, "model"), ("dataset", DATASETS, "data set")):
+        if not config[kind]:
+            raise ConfigError(f"no {what} given: add --{kind}=NAME; `talkingface list {kind}s` names them.")
+        registry.resolve(config[kind])
+    for metric in config["evaluation.metrics"]:
+        METRICS.resolve(metric)
+
+
 def run_folder(config: Config) -> Path:
     """The run's folder: the one to resume, or a new one; every process gets the same."""
     if config["resume"]:
@@ -121,8 +137,6 @@ def run_folder(config: Config) -> Path:
 
 def build_dataset(config: Config) -> ClipDataset:
     """The data set, made on the spot where it can be."""
-    if not config["dataset"]:
-        raise ConfigError("no data set given: add --dataset=NAME; `talkingface list datasets` names them.")
     dataset: ClipDataset = construct(DATASETS[config["dataset"]], config.section(config["dataset"]), config["dataset"])
     if parallel.is_main():
         dataset.build()
@@ -252,7 +266,6 @@ def generate(model: TalkingFace, clip: Clip, path: Path, crf: int = 18) -> dict[
             notes.append(frame.note)
             yield frame.image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     count = write_video(path, images(), model.frame_rate(clip), audio=clip.audio, crf=crf)
     counts = Counter(note for note in notes if note)
     if counts:
@@ -269,6 +282,7 @@ def scored(clip: Clip, folder: Path) -> Scored:
 def prepare_all(config: Config) -> dict[str, dict[str, Any]]:
     """Prepare every split. Returns split -> {"prepared": how many, "set_aside": {clip: reason}}."""
     set_up(config)
+    check_names(config)
     dataset, model = build_dataset(config), build_model(config)
     counts = {}
     for split in SPLITS:

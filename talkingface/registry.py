@@ -85,6 +85,23 @@ def load_plugins(kind: str) -> None:
             entry.load()
 
 
+FOLDERS: list[Path] = []
+"""The plug-in folders that were loaded in this process."""
+
+
+class LoadedFolders:
+    """The plug-in folders of this process: loaded wherever this is unpickled, for what is unpickled after it."""
+
+    def __reduce__(self) -> tuple[Callable, tuple[list[Path]]]:
+        return load_folders, (list(FOLDERS),)
+
+
+def load_folders(folders: Iterable[Path]) -> None:
+    """Load several plug-in folders."""
+    for folder in folders:
+        load_folder(folder)
+
+
 def load_folder(folder: Path) -> None:
     """Import every module of a user's plug-in folder, so that the classes in it register themselves.
 
@@ -105,6 +122,8 @@ def load_folder(folder: Path) -> None:
             except BaseException:
                 del sys.modules[name]
                 raise
+    if folder.resolve() not in FOLDERS:
+        FOLDERS.append(folder.resolve())
 
 
 MODELS, DATASETS, METRICS = Registry("model"), Registry("dataset"), Registry("metric")

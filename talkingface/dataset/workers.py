@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from talkingface.errors import DatasetError
+from talkingface.registry import LoadedFolders
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -91,7 +92,7 @@ def processes(count: int, work: Callable) -> Iterator[ProcessPoolExecutor]:
     """Worker processes; an exception, Ctrl-C too, ends them at once."""
     context = get_context("spawn")
     life, hold = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker, initargs=(life, work))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker, initargs=(life, LoadedFolders(), work))
     try:
         yield pool
     except BaseException:
@@ -103,8 +104,8 @@ def processes(count: int, work: Callable) -> Iterator[ProcessPoolExecutor]:
         life.close()
 
 
-def start_worker(life: Connection, work: Callable) -> None:
-    """In a new process: one thread, no own answer to Ctrl-C, and an end when the parent closes its side of `life`."""
+def start_worker(life: Connection, _: Any, work: Callable) -> None:
+    """In a new process, which has loaded the plug-ins that `work` may come from: one thread, no own answer to Ctrl-C, and an end when the parent closes its side of `life`."""
     IN_WORKER["work"] = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, args=(life,), daemon=True).start()

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
@@ -77,27 +76,25 @@ def lip_embeddings(network: SyncNet, frames: Iterable[np.ndarray], batch_size: i
     """Embed the lips of a clip, in constant memory; frames are made ready in a thread while the network works.
 
     Args:
-        frames: (H, W, 3) uint8 RGB; each is resized as a whole to the network's size, without regard to its aspect.
+        frames: (H, W, 3) uint8 RGB, of which the network takes its `picture`.
         batch_size: windows at once.
 
     Yields:
         (n, E) float32: windows of five frames, one window per frame.
     """
     device = next(network.parameters()).device
-    blocks = frame_blocks(frames, network.image_size, 5 * batch_size)
+    blocks = frame_blocks(map(network.picture, frames), 5 * batch_size)
     for block in prefetch(blocks, size=1):
         planes = torch.from_numpy(block).permute(3, 0, 1, 2)[None].to(device)
         yield network.lip_sequence(planes, batch_size).cpu().numpy()
 
 
-def frame_blocks(frames: Iterable[np.ndarray], image_size: int, windows: int) -> Iterator[np.ndarray]:
+def frame_blocks(pictures: Iterable[np.ndarray], windows: int) -> Iterator[np.ndarray]:
     """Blocks of (up to windows + 4, S, S, 3) uint8 BGR; each begins with the last 4 frames of the one before."""
     block: list[np.ndarray] = []
     fresh = 0
-    for frame in frames:
-        if frame.shape[:2] != (image_size, image_size):
-            frame = cv2.resize(frame, (image_size, image_size), interpolation=cv2.INTER_LINEAR)
-        block.append(frame[..., ::-1])
+    for picture in pictures:
+        block.append(picture)
         fresh += 1
         if len(block) == windows + FRAMES - 1:
             yield np.stack(block)
@@ -350,15 +347,16 @@ class DemoLSE(LSE):
         weights = read_weights(path)
         try:
             width, image_size, embedding = (float(weights.extra[name]) for name in ("width", "image_size", "embedding"))
+            crop = [float(edge) for edge in weights.extra.get("crop", (0, 1, 0, 1))]
         except (KeyError, ValueError, TypeError) as error:
             wanted = "its metadata should say width, image_size and embedding"
             raise CheckpointError(f"{path} is no demo judge: {wanted} ({error!r}).") from None
-        network = SyncNet(width, int(image_size), int(embedding))
+        network = SyncNet(width, int(image_size), int(embedding), crop)
         load_weights(network, weights.state, path)
         return network
 
     def protocol(self) -> dict[str, Any]:
-        return {**super().protocol(), "judge": "demo"}
+        return {**super().protocol(), "judge": "demo", "crop": "part of the frame, by the judge"}
 
 
 def counted(frames: Iterable[np.ndarray], rows: Embeddings) -> Iterator[np.ndarray]:

@@ -22,7 +22,8 @@ FRAMES = 60
 class LoudnessNet(nn.Module):
     """A judge in closed form: lips are as bright as speech is loud. Counts the frames that it was shown."""
 
-    image_size, embedding = 16, 2
+    image_size, embedding, crop = 16, 2, (0, 1, 0, 1)
+    picture = SyncNet.picture
 
     def __init__(self):
         super().__init__()
@@ -227,9 +228,15 @@ def test_blocks_of_speech_equal_single_windows(small):
 def test_frames_are_resized_whole():
     wide = np.zeros((6, 40, 90, 3), np.uint8)
     wide[:, :, 45:, 0] = 255  # red on the right
-    (block,) = sync.frame_blocks(wide, 20, 10)
-    assert block.shape == (6, 20, 20, 3)
-    assert block[:, :, 12:, 2].min() == 255 and block[..., :2].max() == 0  # BGR
+    (block,) = sync.frame_blocks(map(SyncNet(0.05, 96, 4).picture, wide), 10)
+    assert block.shape == (6, 96, 96, 3)
+    assert block[:, :, 50:, 2].min() == 255 and block[..., :2].max() == 0  # BGR
+
+
+def test_a_judge_may_look_at_a_part_of_the_frame():
+    frame = np.zeros((40, 80, 3), np.uint8)
+    frame[20:40, 20:60] = 200
+    assert SyncNet(0.05, 96, 4, crop=(0.5, 1, 0.25, 0.75)).picture(frame).min() == 200
 
 
 def test_jpeg_frames_give_other_scores_under_another_protocol(judge, clip):

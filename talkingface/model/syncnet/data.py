@@ -13,9 +13,8 @@ import numpy as np
 from talkingface.dataset.base import Clip, Samples
 from talkingface.errors import MediaError
 from talkingface.media.audio import load_audio, mfcc, to_int16
-from talkingface.media.image import resize
 from talkingface.media.video import Video
-from talkingface.model.syncnet.networks import COLUMNS, COLUMNS_PER_FRAME, FRAMES
+from talkingface.model.syncnet.networks import COLUMNS, COLUMNS_PER_FRAME, FRAMES, SyncNet
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +23,10 @@ SHORTEST = 2 * FRAMES  # frames of a clip that can be trained on
 MAPPED = 256  # clips whose features are mapped at once; each keeps a file open
 
 
-def prepare(clip: Clip, folder: Path, image_size: int) -> None:
+def prepare(clip: Clip, folder: Path, network: SyncNet) -> None:
     """Write frames.npy (T, S, S, 3) uint8 BGR, 25 per second by timestamps, and mfcc.npy (columns, 13) float32.
 
-    The whole frame is resized, without regard to its aspect, as the file protocol of LSE does: clips should be face crops.
+    The network looks at the same part of a frame as in the file protocol of LSE: clips should be face crops.
 
     Raises:
         MediaError: picture or sound cannot be read, or they are too short.
@@ -38,9 +37,9 @@ def prepare(clip: Clip, folder: Path, image_size: int) -> None:
     if windows + FRAMES - 1 < SHORTEST:
         sound = f"{len(cepstra) / 100:.2f} s of sound"
         raise MediaError(f"{clip.face}: {len(video)} frames and {sound}; {SHORTEST} frames of both are needed.")
-    frames = np.lib.format.open_memmap(folder / "frames.npy", "w+", np.uint8, (len(video), image_size, image_size, 3))
+    frames = np.lib.format.open_memmap(folder / "frames.npy", "w+", np.uint8, (len(video), network.image_size, network.image_size, 3))
     for t, frame in enumerate(video):
-        frames[t] = resize(frame, (image_size, image_size))[..., ::-1]
+        frames[t] = network.picture(frame)
     frames.flush()
     np.save(folder / "mfcc.npy", np.ascontiguousarray(cepstra, np.float32))
 
@@ -70,10 +69,10 @@ class Stretches(Samples):
             stretch is as long as the shortest clip allows.
         windows: places whose lips are looked at.
         per_clip: stretches of each clip per epoch.
-        augment: change the pictures: colors, brightness, place, size, side and sharpness.
+        augment: share of the windows whose pictures are changed: colors, brightness, place, size, side and sharpness.
     """
 
-    def __init__(self, clips: Sequence[Clip], shifts: int = 31, windows: int = 4, per_clip: int = 1, augment: bool = False):
+    def __init__(self, clips: Sequence[Clip], shifts: int = 31, windows: int = 4, per_clip: int = 1, augment: float = 0.0):
         folders = [clip.prepared for clip in clips if clip.prepared is not None]
         lengths = {folder: num_windows(*(len(part) for part in Features.open(folder))) for folder in folders}
         self.shifts = min(shifts, max(lengths.values(), default=shifts))
@@ -109,9 +108,8 @@ class Stretches(Samples):
         features = self.features(index)
         begin = int(rng.integers(num_windows(len(features.frames), len(features.mfcc)) - self.shifts + 1))
         places = rng.choice(self.shifts, self.windows, replace=False)
-        frames = np.stack([features.frames[begin + place : begin + place + FRAMES] for place in places])
-        if self.augment:
-            frames = np.stack([augmented(window, rng) for window in frames])
+        windows = [features.frames[begin + place : begin + place + FRAMES] for place in places]
+        frames = np.stack([augmented(window, rng) if rng.random() < self.augment else window for window in windows])
         columns = slice(COLUMNS_PER_FRAME * begin, COLUMNS_PER_FRAME * (begin + self.shifts - 1) + COLUMNS)
         return {"frames": frames, "mfcc": features.mfcc[columns], "places": places.astype(np.int64)}
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from talkingface.media.image import resize
 from talkingface.nn.conv import fold_batch_norm, scaled
 from talkingface.nn.weights import register_network
 
@@ -93,19 +97,29 @@ class SyncNet(nn.Module):
         width: factor of the inner channel counts; 1.0 is the published network.
         image_size: side of the frames in pixels, at least 96.
         embedding: length of an embedding.
+        crop: the part of a frame that is looked at: top, bottom, left, right, as shares of its sides; published: all of it.
     """
 
-    def __init__(self, width: float = 1.0, image_size: int = 224, embedding: int = 1024):
+    def __init__(
+        self, width: float = 1.0, image_size: int = 224, embedding: int = 1024, crop: Sequence[float] = (0.0, 1.0, 0.0, 1.0)
+    ):
         super().__init__()
         if image_size < 96:
             raise ValueError(f"SyncNet: image_size is {image_size}; it must be at least 96 pixels.")
-        self.image_size, self.embedding = image_size, embedding
+        self.image_size, self.embedding, self.crop = image_size, embedding, tuple(crop)
         self.netcnnaud, self.netfcaud = speech_tower(width), head(width, embedding)
         self.netcnnlip, self.netfclip = lip_tower(width, image_size), head(width, embedding)
 
     def forward(self, frames: Tensor, mfcc: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of windows of frames and of speech: `lip(frames)`, `audio(mfcc)`."""
         return self.lip(frames), self.audio(mfcc)
+
+    def picture(self, frame: np.ndarray) -> np.ndarray:
+        """What is looked at of a frame: (H, W, 3) uint8 RGB -> (S, S, 3) uint8 BGR, without regard to its aspect."""
+        height, width = frame.shape[:2]
+        top, bottom, left, right = self.crop
+        part = frame[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+        return resize(part, (self.image_size, self.image_size))[..., ::-1]
 
     def lip_features(self, frames: Tensor) -> Tensor:
         """(B, 3, 5, S, S) BGR in [0, 255] -> (B, 512 width): what the mouths look like, before the embedding."""

@@ -37,7 +37,7 @@ class ContrastiveStage(Stage):
         shifts: places in a stretch, frames.
         windows: places whose lips are compared, per sample.
         samples_per_clip: stretches of each clip per epoch.
-        augment: change the training pictures: colors, brightness, place, size, side and sharpness.
+        augment: share of the training windows whose pictures are changed: colors, brightness, place, size, side, sharpness.
 
     Raises:
         ConfigError: no such objective.
@@ -54,7 +54,7 @@ class ContrastiveStage(Stage):
         shifts: int = 31,
         windows: int = 4,
         samples_per_clip: int = 1,
-        augment: bool = True,
+        augment: float = 0.5,
     ):
         super().__init__(loss_weights if loss_weights is not None else {"sync": 1.0, "accuracy": 0.0, "offset_accuracy": 0.0})
         if objective not in OBJECTIVES:
@@ -67,7 +67,7 @@ class ContrastiveStage(Stage):
         return {"syncnet": [self.syncnet]}
 
     def samples(self, clips: Sequence[Clip], split: str) -> Samples:
-        return Stretches(clips, self.shifts, self.windows, self.samples_per_clip, self.augment and split == "train")
+        return Stretches(clips, self.shifts, self.windows, self.samples_per_clip, self.augment if split == "train" else 0.0)
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, dict[str, Tensor]]]:
         distances = self.distances(batch["frames"], batch["mfcc"])

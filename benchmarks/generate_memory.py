@@ -1,0 +1,90 @@
+"""Does generating a 10-minute clip with Wav2Lip need more memory than generating a 10-second one?
+
+    python benchmarks/generate_memory.py [--width 0.1] [--faces]
+
+Each clip is generated in a process of its own, from video and sound to the written file; its peak is read at the end. The
+networks are narrow ones, to be quick; frames, sound and batches are of full size. With --faces boxes come from a file of
+landmarks beside the video, else the box is fixed. Fails above 1.1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from talkingface.media.audio import write_audio
+from talkingface.media.video import write_video
+
+LIMIT, SHORT, LONG, SIZE, FPS = 1.1, 10, 600, 224, 25
+
+
+def make_clip(stem: Path, length: int, landmarks: bool) -> None:
+    """A video of moving noise, its sound, and perhaps a file of landmarks."""
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    write_video(stem.with_suffix(".mp4"), (np.roll(base, t, axis=1) for t in range(FPS * length)), FPS, crf=40)
+    write_audio(stem.with_suffix(".wav"), rng.uniform(-0.5, 0.5, 16_000 * length).astype(np.float32))
+    if landmarks:
+        points = rng.uniform(60, 160, (68, 2)).astype(np.float32)
+        track = np.broadcast_to(points, (FPS * length, 68, 2))
+        np.savez(stem.with_suffix(".landmarks.npz"), landmarks=track, detected=np.ones(len(track), bool))
+
+
+def generate(stem: Path, width: float, landmarks: bool) -> None:
+    """Generate a clip; print the frames, the peak of this process in MiB and the wall time in seconds."""
+    import torch
+
+    from talkingface.dataset.base import Clip
+    from talkingface.model.wav2lip import Wav2Lip
+
+    torch.set_num_threads(1)
+    model = Wav2Lip(width, box=(-1, -1, -1, -1) if landmarks else (50, 180, 60, 170)).eval()
+    clip = Clip("clip", stem.with_suffix(".mp4"), stem.with_suffix(".wav"))
+    start = time.perf_counter()
+    frames = (frame.image for frame in model.generate(clip))
+    count = write_video(stem.with_name("out.mp4"), frames, model.frame_rate(clip), audio=clip.audio, crf=40)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"frames": count, "peak": peak, "seconds": time.perf_counter() - start}))
+
+
+def measure(length: int, args: argparse.Namespace) -> dict[str, float]:
+    """Generate a clip of so many seconds in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        stem = Path(folder) / "clip"
+        make_clip(stem, length, args.faces)
+        command = [sys.executable, __file__, "--clip", str(stem), "--width", str(args.width)] + ["--faces"] * args.faces
+        environment = {**os.environ, "TALKINGFACE_CACHE": folder}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=float, default=0.1, help="of the networks")
+    parser.add_argument("--faces", action="store_true", help="boxes from landmarks instead of a fixed one")
+    parser.add_argument("--clip", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.clip:
+        generate(args.clip, args.width, args.faces)
+        return
+    peaks = []
+    for length in (SHORT, LONG):
+        result = measure(length, args)
+        peaks.append(result["peak"])
+        print(f"{length:4d} s: {result['frames']:6d} frames, peak {result['peak']:7.1f} MiB, {result['seconds']:6.1f} s")
+    ratio = peaks[1] / peaks[0]
+    print(f"ratio {ratio:.3f} (at most {LIMIT})")
+    sys.exit(ratio > LIMIT)
+
+
+if __name__ == "__main__":
+    main()
