@@ -94,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:  # what the disk or the system refuses, at a place that knows no better remedy
+        print(f"error: {error.filename or 'the system'}: {error.strerror or error}.", file=sys.stderr)
+        return 1
 
 
 def parse_arguments(argv: list[str]) -> Arguments:

@@ -317,10 +317,14 @@ def pairs(videos: Path, truth: Path | None) -> list[Scored]:
     """The videos of a folder with the real ones of the same relative name (any video suffix).
 
     Raises:
-        DatasetError: there are no videos.
+        DatasetError: there are no videos, or `truth` is not there or not what `videos` is: a file or a folder.
     """
+    if truth is not None and not truth.exists():
+        raise DatasetError(f"{truth} does not exist: --truth names the real video, or the folder of the real videos.")
     if videos.is_file():
         return [Scored(videos.stem, videos, truth)]
+    if truth is not None and truth.is_file():
+        raise DatasetError(f"{truth} is one file, and {videos} is a folder: --truth should name the folder of the real videos.")
     found = videos_below(videos)
     if not found:
         raise DatasetError(f"{videos}: no video there. Videos end in {', '.join(VIDEO_SUFFIXES)}.")
@@ -329,9 +333,17 @@ def pairs(videos: Path, truth: Path | None) -> list[Scored]:
 
 
 def videos_below(folder: Path) -> dict[str, Path]:
-    """Relative name without suffix -> video file, sorted."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    return {str(path.relative_to(folder).with_suffix("")): path for path in files}
+    """Relative name without suffix -> video file, sorted.
+
+    Raises:
+        DatasetError: two videos differ only in their suffix.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES):
+        first = found.setdefault(str(path.relative_to(folder).with_suffix("")), path)
+        if first != path:
+            raise DatasetError(f"{first} and {path} have one name: give one of them another.")
+    return found
 
 
 def build_metrics(config: Config) -> dict[str, Metric]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from talkingface.config import Config, flat_dict
 from talkingface.errors import ConfigError
-from talkingface.quick_start import build_dataset, set_up, run
+from talkingface.quick_start import build_dataset, run, set_up
 
 log = logging.getLogger(__name__)
 

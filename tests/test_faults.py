@@ -76,7 +76,8 @@ def command(capsys):
 def generate(command, props, tmp_path):
     """Generate out/video.mp4; the tests say what is different from a good command."""
 
-    def run(face=props / "head.mp4", audio=props / "speech.wav", output=tmp_path / "out" / "video.mp4", more=(BOX,), weights=None):
+    def run(face=None, audio=None, output=tmp_path / "out" / "video.mp4", more=(BOX,), weights=None):
+        face, audio = face or props / "head.mp4", audio or props / "speech.wav"
         weights = weights or props / "weights" / "generator.safetensors"
         own = (f"--evaluate_model_file={weights}", f"--Wav2Lip.width={WIDTH}", *more)
         return command("generate", "--model=Wav2Lip", "--quiet", f"--face={face}", f"--audio={audio}", f"--output={output}", *own)
@@ -327,7 +328,7 @@ def test_sound_that_was_cut_off_is_used_as_far_as_it_goes(made, props, tmp_path)
 # --- names and places -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["two words", "it's \"quoted\"", "Grüße 你好", "100% $HOME;`ls`", "a:b", "--x=1", "#1", "-"])
+@pytest.mark.parametrize("name", ["two words", 'it\'s "quoted"', "Grüße 你好", "100% $HOME;`ls`", "a:b", "--x=1", "#1", "-"])
 def test_any_name_will_do(made, props, tmp_path, name):
     folder = tmp_path / f"{name} folder"
     folder.mkdir()
@@ -337,11 +338,29 @@ def test_any_name_will_do(made, props, tmp_path, name):
     assert len(made(folder / f"{name}.mp4", folder / f"{name}.wav", output=output)) > 15
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_is_read_only_is_named(refused, tmp_path):
-    (tmp_path / "out").mkdir(mode=0o555)
-    error = refused()
-    assert "video.mp4 cannot be written" in error and "choose another folder" in error
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder that nobody may write to; what root may not write to either is the kernel's."""
+    folder = tmp_path / "read only"
+    folder.mkdir(mode=0o555)
+    if os.access(folder, os.W_OK):
+        folder = Path("/sys")
+    if not folder.is_dir() or (os.access(folder, os.W_OK) and os.geteuid() != 0):
+        pytest.skip("every folder of this machine can be written to")
+    return folder
+
+
+def test_a_folder_that_is_read_only_is_named(generate, read_only):
+    code, out, error = generate(output=read_only / "video.mp4")
+    assert code == 3 and out == "" and "video.mp4 cannot be written" in error and "choose another folder" in error
+
+
+@pytest.mark.parametrize(("verb", "key"), [("run", "saved_dir"), ("prepare", "prepare.dir"), ("prepare", "demo.root")])
+def test_a_data_folder_that_is_read_only_is_named(command, folder, read_only, verb, key):
+    filelists(folder, train=["good 1"], val=["güte 2"], test=["good 1"])
+    data = ["--model=Wav2Lip", "--dataset=demo", "--smoke"] if key == "demo.root" else FOLDER
+    code, out, error = command(verb, *data, f"--{key}={read_only / 'place'}", "--quiet")
+    assert code in (2, 3) and out == "" and f"{read_only / 'place'}" in error
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
@@ -366,7 +385,8 @@ def test_a_disk_that_fills_up_is_named_and_the_old_video_stays(generate, tmp_pat
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert code == 3 and out == "" and "video.mp4 cannot be written: File too large" in error
-    assert contents(tmp_path / "out") == {"video.mp4"} and (tmp_path / "out" / "video.mp4").read_text() == "the video of yesterday"
+    assert contents(tmp_path / "out") == {"video.mp4"}
+    assert (tmp_path / "out" / "video.mp4").read_text() == "the video of yesterday"
 
 
 def test_an_output_that_cannot_be_is_refused(generate, tmp_path):
@@ -438,7 +458,10 @@ def test_published_weights_that_are_not_there_are_named(command, props):
 EVIL = "!!python/object/apply:os.mkdir [ran]"
 
 
-@pytest.mark.parametrize("content", [f"seed: {EVIL}", f"face: {EVIL}", EVIL, f"face: !!python/object:os.stat_result {{smooth: 3}}"])
+OBJECT = "face: !!python/object:os.stat_result {smooth: 3}"
+
+
+@pytest.mark.parametrize("content", [f"seed: {EVIL}", f"face: {EVIL}", EVIL, OBJECT])
 def test_objects_in_settings_are_refused_and_not_made(command, tmp_path, content):
     (tmp_path / "evil.yaml").write_text(content)
     code, out, error = command("run", "--model=Wav2Lip", "--dataset=demo", "--config_files=evil.yaml")
@@ -466,7 +489,21 @@ def test_settings_of_a_run_to_resume_are_not_trusted(command, tmp_path):
         assert code == 2 and "config.yaml" in error and not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("content", ["a: [1", "\t- x", "just words", "- a\n- b", "seed: 1\nseed: 2", "sede: 1", "seed: many", "a: &x\n  b: *x", "[" * 5000, b"\xff\xfe\x00"])
+NO_SETTINGS = {
+    "unclosed": "a: [1",
+    "tab": "\t- x",
+    "words": "just words",
+    "list": "- a\n- b",
+    "twice": "seed: 1\nseed: 2",
+    "unknown": "sede: 1",
+    "type": "seed: many",
+    "itself": "a: &x\n  b: *x",
+    "deep": "[" * 5000,
+    "bytes": b"\xff\xfe\x00",
+}
+
+
+@pytest.mark.parametrize("content", NO_SETTINGS.values(), ids=NO_SETTINGS)
 def test_settings_that_are_none_are_refused_with_their_place(command, tmp_path, content):
     (tmp_path / "bad.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     code, out, error = command("run", "--model=Wav2Lip", "--dataset=demo", "--config_files=bad.yaml")
@@ -577,11 +614,34 @@ def test_a_run_goes_on_past_clips_that_fail_and_reports_them(command, folder, pr
     assert {"SSIM", "PSNR"} <= rows["good 1"]["scores"].keys() and report["counts"]["SSIM"]["failed"] == len(failed)
 
 
-def test_a_run_whose_disk_is_full_ends_with_one_error(command, folder, props, monkeypatch):
-    filelists(folder, test=["good 1"])
-    text(Path("saved"))
-    code, out, error = command("run", *FOLDER, f"--evaluate_model_file={props / 'weights'}", "--quiet")
-    assert code == 2 and out == "" and "saved" in error
+def test_a_training_goes_on_past_clips_that_fail(command, folder):
+    filelists(folder, train=["good 1", *FAULTS], val=["güte 2"], test=["güte 2", "empty"])
+    words = ["--stages=expert", "--training.steps=2", "--training.batch_size=2", "--prepare.dir=features", "--prepare.workers=1"]
+    code, out, error = command("run", *FOLDER, *words, "--metrics=SSIM", "--run_name=one", "--quiet", "--json")
+    report = json.loads(out)
+    assert code == 5 and error == "" and [bool(row["error"]) for row in report["clips"]] == [False, True]
+    assert contents(Path("saved/one/weights")) == {"generator.safetensors", "expert.safetensors"}
+    assert len(Path("features/folder/Wav2Lip/set_aside.jsonl").read_text().splitlines()) == len(FAULTS)
+
+
+def test_places_that_cannot_be_written_are_named(command, folder, props, tmp_path):
+    filelists(folder, train=["good 1"], val=["güte 2"], test=["good 1"])
+    text(tmp_path / "file")
+    weights = f"--evaluate_model_file={props / 'weights'}"
+    code, out, error = command("run", *FOLDER, weights, "--saved_dir=file/saved", "--quiet")
+    assert code == 2 and out == "" and "file/saved" in error
+    code, out, error = command("prepare", *FOLDER, "--prepare.dir=file/features", "--prepare.workers=1", "--quiet")
+    assert code == 3 and out == "" and "file/features" in error
+
+
+@pytest.mark.parametrize("flag", ["face", "audio", "output", "evaluate_model_file", "config_files", "plugins", "checkpoints_dir"])
+def test_a_name_that_is_too_long_for_the_disk_is_an_error(command, props, flag):
+    good = {"face": props / "head.mp4", "audio": props / "speech.wav", "evaluate_model_file": props / "weights"}
+    words = [f"--{key}={value}" for key, value in {**good, flag: "a" * 300 + ".mp4"}.items()]
+    if flag == "checkpoints_dir":
+        words = [word for word in words if not word.startswith("--evaluate")]
+    code, out, error = command("generate", "--model=Wav2Lip", f"--Wav2Lip.width={WIDTH}", BOX, "--quiet", *words)
+    assert code in (1, 2, 3, 4) and out == "" and "aaa" in error
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
@@ -593,8 +653,8 @@ def test_scores_go_on_past_videos_that_fail(command, folder, props):
     for name in FAULTS:
         shutil.copy(props / "head.mp4", real / f"{name}.mp4")
     (real / "güte 2.mp4").unlink()
-    words = ["score", "clips", "--truth=real", "--metrics=SSIM,LMD", "--face.detector=files", "--output=scores", "--quiet", "--json"]
-    code, out, error = command(*words)
+    words = ["score", "clips", "--truth=real", "--metrics=SSIM,LMD", "--face.detector=files", "--output=scores"]
+    code, out, error = command(*words, "--quiet", "--json")
     report = json.loads(out)
     assert code == 5 and error == "" and report == json.loads(Path("scores/report.json").read_text())
     rows = {row["name"]: row for row in report["clips"]}
@@ -617,7 +677,8 @@ def test_sync_scores_say_what_is_missing_in_a_clip(command, folder, props):
     write_video(folder / "silent.mp4", np.load(props / "frames.npy"), 25, np.zeros(16_000, np.float32))
     code, out, _ = command("score", "clips", "--metrics=DemoLSE", judge, "--quiet", "--json")
     rows = {row["name"]: row for row in json.loads(out)["clips"]}
-    assert code == 5 and {name for name, row in rows.items() if row["error"] is None} == {"good 1", "güte 2", "faceless", "silent"}
+    scored = {name for name, row in rows.items() if row["error"] is None}
+    assert code == 5 and scored == {"good 1", "güte 2", "faceless", "silent"}
     assert "no sound" in rows["mute"]["error"] and "too short" in rows["one"]["error"]
 
 
@@ -626,6 +687,18 @@ def test_nothing_to_score_is_an_error(command, tmp_path, make):
     make(tmp_path / "videos")
     code, out, error = command("score", "videos", "--metrics=SSIM", "--quiet")
     assert code == 3 and out == "" and "videos" in error
+
+
+def test_real_videos_that_are_not_there_are_named(command, folder):
+    for truth, words in (("nowhere", "nowhere does not exist"), ("clips/good 1.mp4", "is one file, and clips is a folder")):
+        code, out, error = command("score", "clips", f"--truth={truth}", "--metrics=SSIM", "--quiet")
+        assert code == 3 and out == "" and words in error
+
+
+def test_two_videos_of_one_name_are_both_named(command, folder):
+    shutil.copy("clips/good 1.mp4", "clips/good 1.mkv")
+    code, _, error = command("score", "clips", "--truth=clips", "--metrics=SSIM", "--quiet")
+    assert code == 3 and "good 1.mkv" in error and "good 1.mp4" in error
 
 
 def test_a_report_that_cannot_be_written_is_named(command, folder, tmp_path):

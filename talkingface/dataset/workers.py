@@ -104,8 +104,12 @@ def processes(count: int, work: Callable) -> Iterator[ProcessPoolExecutor]:
         life.close()
 
 
-def start_worker(life: Connection, _: Any, work: Callable) -> None:
-    """In a new process, which has loaded the plug-ins that `work` may come from: one thread, no own answer to Ctrl-C, and an end when the parent closes its side of `life`."""
+def start_worker(life: Connection, plugins: Any, work: Callable) -> None:
+    """In a new process: one thread, no own answer to Ctrl-C, and an end when the parent closes its side of `life`.
+
+    Args:
+        plugins: they are loaded by now; `work` may come from them.
+    """
     IN_WORKER["work"] = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, args=(life,), daemon=True).start()

@@ -99,7 +99,8 @@ def ssim(frame: np.ndarray, real: np.ndarray) -> float:
     c1, c2 = (K1 * LEVELS) ** 2, (K2 * LEVELS) ** 2
     shift = middle * (mean_x + mean_y)
     luminance = (2 * (product + shift + middle**2) + c1) / (squares + 2 * (shift + middle**2) + c1)
-    return min(1.0, float((luminance * (2 * covariance + c2) / (variances + c2)).mean(dtype=np.float64)))  # rounding goes beyond 1
+    values = luminance * (2 * covariance + c2) / (variances + c2)
+    return min(1.0, float(values.mean(dtype=np.float64)))  # rounding goes a little beyond 1
 
 
 def smooth(picture: np.ndarray) -> np.ndarray:

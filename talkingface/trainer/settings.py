@@ -12,7 +12,7 @@ from talkingface.errors import ConfigError
 
 OPTIMIZERS = ("Adam", "AdamW", "SGD")
 SCHEDULES = ("constant", "cosine", "linear", "step", "exponential")
-PRECISIONS = ("no", "bf16", "fp16")
+PRECISIONS = ("no", "bf16", "fp16", "auto")
 OF_GROUPS = ("optimizer", "learning_rate", "betas", "weight_decay", "momentum", "clip_norm")
 SMOKE_STEPS, SMOKE_BATCH = 2, 2
 

@@ -121,7 +121,7 @@ class Trainer:
         if settings.precision == "fp16" and self.device.type == "cpu":
             raise ConfigError("training.precision: fp16 needs an accelerator, and this is a CPU; use bf16 or no.")
         dtype = torch.float16 if settings.precision == "fp16" else torch.bfloat16
-        mixed = settings.precision != "no"
+        mixed = has_bf16(self.device) if settings.precision == "auto" else settings.precision != "no"
         self.autocast = torch.autocast(self.device.type, dtype=dtype, enabled=mixed)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")  # type: ignore[attr-defined]
 
@@ -299,7 +299,8 @@ class Trainer:
     def check_loss_weights(self, losses: Iterable[tuple[str, str]]) -> None:
         """Warn, once, of a factor that belongs to no loss: it may be misspelled."""
         known = {name for group, loss in losses for name in (loss, f"{group}.{loss}")}
-        if not self.warned and (unknown := sorted(self.stage.loss_weights.keys() - known)):
+        given = {name for name, weight in self.stage.loss_weights.items() if weight}
+        if not self.warned and (unknown := sorted(given - known)):
             log.warning("%s: loss_weights has %s; losses() yields %s.", self.title, ", ".join(unknown), ", ".join(sorted(known)))
         self.warned = True
 
@@ -578,3 +579,11 @@ class Trainer:
 def is_due(step: int, every: int, otherwise: bool) -> bool:
     """Whether something that happens every so many updates happens now; 0 leaves it to the occasion."""
     return step % every == 0 if every else otherwise
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bf16 itself; a CPU that does not is slower in it than in full precision."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -18,6 +18,7 @@ from tests.contract.toys import (
     STAGES,
     TALKING,
     OneBatch,
+    Twice,
     arguments,
     batch_of,
     different,
@@ -171,13 +172,13 @@ def test_the_same_seed_gives_the_same_weights_and_a_resumed_training_too(name, s
     ends = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         _, stage, settings = world.stage(name, stage_name)
-        fit(stage, settings, folder, world.samples(name, stage), steps=2)
+        fit(stage, settings, folder, Twice(world.samples(name, stage)), steps=2)
         ends.append(state(stage))
     assert not different(*ends)
     _, stage, settings = world.stage(name, stage_name)
-    fit(stage, settings, tmp_path / "cut", world.samples(name, stage), steps=1)
+    fit(stage, settings, tmp_path / "cut", Twice(world.samples(name, stage)), steps=1)
     _, stage, settings = world.stage(name, stage_name, seed=9)
-    fit(stage, settings, tmp_path / "cut", world.samples(name, stage), steps=2, resume=True)
+    fit(stage, settings, tmp_path / "cut", Twice(world.samples(name, stage)), steps=2, resume=True)
     assert not different(ends[0], state(stage))
 
 

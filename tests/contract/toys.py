@@ -156,6 +156,19 @@ class OneBatch(Samples):
         return self.members[index]
 
 
+class Twice(Samples):
+    """All samples twice in an epoch, so that an epoch of two clips is more than one update."""
+
+    def __init__(self, samples: Samples):
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return 2 * len(self.samples)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return self.samples.sample(index % len(self.samples), rng)
+
+
 def batch_of(samples: Samples) -> Batch:
     """Two samples as a batch."""
     return stack([samples.sample(index, np.random.default_rng(index)) for index in range(2)], range(2))

@@ -37,7 +37,8 @@ def prepare(clip: Clip, folder: Path, network: SyncNet) -> None:
     if windows + FRAMES - 1 < SHORTEST:
         sound = f"{len(cepstra) / 100:.2f} s of sound"
         raise MediaError(f"{clip.face}: {len(video)} frames and {sound}; {SHORTEST} frames of both are needed.")
-    frames = np.lib.format.open_memmap(folder / "frames.npy", "w+", np.uint8, (len(video), network.image_size, network.image_size, 3))
+    shape = (len(video), network.image_size, network.image_size, 3)
+    frames = np.lib.format.open_memmap(folder / "frames.npy", "w+", np.uint8, shape)
     for t, frame in enumerate(video):
         frames[t] = network.picture(frame)
     frames.flush()

@@ -28,7 +28,7 @@ FRAMES = 5  # in a training window
 SHORTEST = 3 * FRAMES + 1  # frames of a clip that can be trained on
 NO_BOX = -1  # in every place of a frame's box: there is no face
 SHORTEST_SPEECH = (MEL_WINDOW - 1) * HOP  # samples: one mel window
-BLOCK = 30 * SAMPLE_RATE  # samples whose mel is computed at once
+BLOCK = 4 * SAMPLE_RATE  # samples whose mel is computed at once
 MAPPED = 256  # clips whose features are mapped at once; each keeps two files open
 CONTEXT = 3  # mel columns at each cut between blocks that the cut has spoilt
 
