@@ -473,3 +473,41 @@ def test_a_long_video_is_never_held_whole():
         for _ in lip_sync(Frames(), np.array([BOX]), chunks, model.generator, batch_size=4):
             most = max(most, alive)
     assert most < 40
+
+
+# --- other sizes and precisions ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["expert", "generator", "gan"])
+def test_losses_are_finite_in_bf16(tmp_path, name):
+    model = make_model()
+    stage = model.stages[name](model).train()
+    stage.loss_weights["sync"] = 0.5
+    batch = batch_of(stage.samples([features_clip(tmp_path)], "train"))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = {key: loss for _, losses in stage.losses(batch) for key, loss in losses.items()}
+    sum(loss for loss in found.values() if loss.requires_grad).backward()
+    assert all(loss.dtype == torch.float32 and torch.isfinite(loss) for loss in found.values())
+
+
+def test_the_discriminator_may_start_from_a_file(tmp_path):
+    model = make_model()
+    state, content = official(model.stages["gan"](model).discriminator)
+    torch.save(content, tmp_path / "visual_quality_disc.pth")
+    stage = model.stages["gan"](model, discriminator_file=str(tmp_path / "visual_quality_disc.pth"))
+    assert equal(stage.discriminator, state)
+
+
+def test_small_faces_go_all_the_way(tmp_path):
+    clip = make_clip(tmp_path, frames=30, seconds=1.2)
+    model, folder = make_model(image_size=48, pads=[0, 0, 0, 0]), tmp_path / "out"
+    folder.mkdir()
+    model.prepare(clip, folder)
+    assert data.Features.open(folder).faces.shape[1:] == (48, 48, 3)
+    samples = [Clip("a", folder, folder, prepared=folder)]
+    for cls in model.stages.values():
+        stage = cls(model)
+        batch = batch_of(stage.samples(samples, "val"))
+        assert all(torch.isfinite(loss) for _, losses in stage.losses(batch) for loss in losses.values())
+    frame = next(model.generate(clip))
+    assert np.array_equal(outside(frame.image), outside(picture(0))) and not np.array_equal(frame.image, picture(0))

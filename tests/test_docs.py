@@ -1,0 +1,67 @@
+"""The examples of README and docs run as they stand, in a folder that holds what they name."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from talkingface.cli import main, parse_arguments
+from talkingface.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "checkpoints" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMAND = re.compile(r"(?:python run_talkingface\.py|python -m talkingface|talkingface (?=generate|score|doctor))[^`\n|]*")
+EXAMPLES = sorted({command.strip() for page in PAGES for command in COMMAND.findall(page.read_text()) if "NAME" not in command})
+SLOW = "--model=Wav2Lip --dataset=demo"
+
+
+def words(command: str) -> list[str]:
+    """What a shell makes of a command, without the program."""
+    parts = shlex.split(command.partition(" #")[0])
+    return parts[parts.index("run_talkingface.py") + 1 :] if "run_talkingface.py" in parts else parts[parts.index("talkingface") + 1 :]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a face, speech, videos, weights and a run, all from the smallest demo world."""
+    folder = tmp_path_factory.mktemp("docs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TALKINGFACE_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        assert main(["--model=Wav2Lip", "--dataset=demo", "--smoke", "--quiet", "--run_name=RUN", "--metrics=SSIM"]) == 0
+        takes = sorted(Path("dataset/demo-smoke").rglob("clip_0?.mp4"))
+        copies = {"face.mp4": takes[0], "videos/a.mp4": takes[0], "real/a.mp4": takes[1], "my_videos/a.mp4": takes[0], "my_videos/b.mp4": takes[1]}
+        for name, source in copies.items():
+            Path(name).parent.mkdir(exist_ok=True)
+            Path(name).write_bytes(source.read_bytes())
+            Path(name).with_suffix(".landmarks.npz").write_bytes(source.with_suffix(".landmarks.npz").read_bytes())
+        Path("speech.wav").write_bytes(takes[0].with_suffix(".wav").read_bytes())
+        weights = Path("checkpoints/Wav2Lip")
+        weights.mkdir(parents=True)
+        (weights / "wav2lip_gan.pth").write_bytes(Path("saved/RUN/weights/generator.safetensors").read_bytes())
+        yield folder
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_an_example_is_a_command(command):
+    arguments = parse_arguments(words(command))
+    arguments.take("face", "audio", "pose", "output", "truth", "config_files")
+    Config.load(flags=[flag for flag in arguments.flags if flag[0] != "resume"])
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in EXAMPLES if re.search(r"talkingface (generate|score|prepare|config|list|doctor)|RUN", command)]
+)
+def test_an_example_runs(command, place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    small = ["--Wav2Lip.width=0.1", "--Wav2Lip.image_size=48"] if "Wav2Lip" in command and "RUN" not in command else []
+    code = main([*words(command), *small, "--quiet"])
+    assert code == 0, capsys.readouterr().err
+
+
+def test_python_examples_run(place, monkeypatch):
+    monkeypatch.chdir(place)
+    for page in PAGES:
+        for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+            exec(compile(code, page.name, "exec"), {})  # our own page
