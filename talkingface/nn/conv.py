@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 
-def scaled(channels: int, width: float) -> int:
-    """Inner channels of a network made `width` times as wide as the published one; at least 4."""
-    return max(4, round(channels * width))
+def scaled(channels: int, width: float, least: int = 4) -> int:
+    """Inner channels of a network made `width` times as wide as the published one; not below `least`, or the published."""
+    return max(min(least, channels), round(channels * width))
 
 
 class ConvBlock(nn.Module):

@@ -14,11 +14,13 @@ from talkingface.errors import ConfigError
 from talkingface.nn.conv import ConvBlock, LeakyBlock, UpBlock, residuals, scaled
 from talkingface.nn.weights import register_network
 
+LEAST = 16  # channels of a narrow network: fewer could not carry a picture past the first layer
+
 
 def speech_encoder(width: float, deep: int) -> nn.Sequential:
     """(B, 1, 80, 16) mel windows -> (B, 512 width, 1, 1); `deep` residual blocks at 256 channels: the only difference
     between the generator's encoder (1) and the expert's (2)."""
-    c32, c64, c128, c256, c512 = (scaled(c, width) for c in (32, 64, 128, 256, 512))
+    c32, c64, c128, c256, c512 = (scaled(c, width, LEAST) for c in (32, 64, 128, 256, 512))
     return nn.Sequential(
         ConvBlock(1, c32),
         *residuals(c32, 2),
@@ -61,8 +63,8 @@ class Generator(nn.Module):
         super().__init__()
         large = is_large(image_size)
         self.image_size = image_size
-        c16, c32, c64, c128, c256, c512 = (scaled(c, width) for c in (16, 32, 64, 128, 256, 512))
-        c80, c160, c320, c384 = c64 + c16, c128 + c32, c256 + c64, scaled(384, width)
+        c16, c32, c64, c128, c256, c512 = (scaled(c, width, LEAST) for c in (16, 32, 64, 128, 256, 512))
+        c80, c160, c320, c384 = c64 + c16, c128 + c32, c256 + c64, scaled(384, width, LEAST)
         down: list[list[nn.Module]] = [
             [ConvBlock(6, c16, 7, 1, 3)],
             [ConvBlock(c16, c32, 3, 2), *residuals(c32, 2)],
@@ -121,7 +123,7 @@ class SyncExpert(nn.Module):
         super().__init__()
         large = is_large(image_size)
         self.image_size = image_size
-        c32, c64, c128, c256, c512 = (scaled(c, width) for c in (32, 64, 128, 256, 512))
+        c32, c64, c128, c256, c512 = (scaled(c, width, LEAST) for c in (32, 64, 128, 256, 512))
         self.face_encoder = nn.Sequential(
             ConvBlock(15, c32, 7, 1, 3),
             ConvBlock(c32, c64, 5, (1, 2), 1),
@@ -159,7 +161,7 @@ class QualityDiscriminator(nn.Module):
         super().__init__()
         large = is_large(image_size)
         self.image_size = image_size
-        c32, c64, c128, c256, c512 = (scaled(c, width) for c in (32, 64, 128, 256, 512))
+        c32, c64, c128, c256, c512 = (scaled(c, width, LEAST) for c in (32, 64, 128, 256, 512))
         self.face_encoder_blocks = nn.ModuleList(
             nn.Sequential(*blocks)
             for blocks in (
