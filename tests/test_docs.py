@@ -19,7 +19,11 @@ SLOW = "--model=Wav2Lip --dataset=demo"
 def words(command: str) -> list[str]:
     """What a shell makes of a command, without the program."""
     parts = shlex.split(command.partition(" #")[0])
-    return parts[parts.index("run_talkingface.py") + 1 :] if "run_talkingface.py" in parts else parts[parts.index("talkingface") + 1 :]
+    return (
+        parts[parts.index("run_talkingface.py") + 1 :]
+        if "run_talkingface.py" in parts
+        else parts[parts.index("talkingface") + 1 :]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,13 @@ def place(tmp_path_factory):
         patch.chdir(folder)
         assert main(["--model=Wav2Lip", "--dataset=demo", "--smoke", "--quiet", "--run_name=RUN", "--metrics=SSIM"]) == 0
         takes = sorted(Path("dataset/demo-smoke").rglob("clip_0?.mp4"))
-        copies = {"face.mp4": takes[0], "videos/a.mp4": takes[0], "real/a.mp4": takes[1], "my_videos/a.mp4": takes[0], "my_videos/b.mp4": takes[1]}
+        copies = {
+            "face.mp4": takes[0],
+            "videos/a.mp4": takes[0],
+            "real/a.mp4": takes[1],
+            "my_videos/a.mp4": takes[0],
+            "my_videos/b.mp4": takes[1],
+        }
         for name, source in copies.items():
             Path(name).parent.mkdir(exist_ok=True)
             Path(name).write_bytes(source.read_bytes())
@@ -51,7 +61,8 @@ def test_an_example_is_a_command(command):
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in EXAMPLES if re.search(r"talkingface (generate|score|prepare|config|list|doctor)|RUN", command)]
+    "command",
+    [command for command in EXAMPLES if re.search(r"talkingface (generate|score|prepare|config|list|doctor)|RUN", command)],
 )
 def test_an_example_runs(command, place, monkeypatch, capsys):
     monkeypatch.chdir(place)

@@ -18,11 +18,11 @@ from talkingface.media.container import Packets, first_frame_time, open_media, u
 from talkingface.media.files import atomic, existing_file
 
 SAMPLE_RATE = 16_000
-MEL_RATE = 80           # columns per second
-MEL_WINDOW = 16         # columns that a network hears at once: 0.2 s
+MEL_RATE = 80  # columns per second
+MEL_WINDOW = 16  # columns that a network hears at once: 0.2 s
 WINDOW, HOP = 800, 200  # samples of a mel column, and from one to the next
 SILENCE = (0.1, 600.0)  # seconds: gaps between these are filled; shorter ones are jitter, longer ones a broken clock
-BLOCK = 4096            # columns computed at once
+BLOCK = 4096  # columns computed at once
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _resampled(frames: Packets, rate: int, channels: int) -> Iterator[tuple[floa
 
 def _from_zero(pieces: Iterator[tuple[float | None, np.ndarray]], zero: float, rate: int) -> Iterator[np.ndarray]:
     """Cut or pad so that the first sample is heard at `zero` (nan: at the first piece), and fill gaps with silence."""
-    position: int | None = None    # where the next piece begins, in samples from zero
+    position: int | None = None  # where the next piece begins, in samples from zero
     for time, block in pieces:
         begin = position or 0
         if time is not None:
@@ -282,7 +282,7 @@ def _windows(mel: np.ndarray, starts: np.ndarray) -> np.ndarray:
     last = mel.shape[1] - MEL_WINDOW
     if last < 0:
         raise MediaError(f"the speech is {mel.shape[1] / MEL_RATE:.2f} s long; at least {MEL_WINDOW / MEL_RATE} s are needed.")
-    windows = sliding_window_view(mel, MEL_WINDOW, axis=1)    # (80, last + 1, 16), a view
+    windows = sliding_window_view(mel, MEL_WINDOW, axis=1)  # (80, last + 1, 16), a view
     return np.ascontiguousarray(windows[:, np.minimum(starts, last)].transpose(1, 0, 2))
 
 

@@ -47,7 +47,7 @@ def decode_image(data: bytes) -> np.ndarray | None:
         return None
     packed = np.frombuffer(data, np.uint8)
     try:
-        if not data.startswith(JPEG):    # a JPEG has no transparency: spare it a second decoding
+        if not data.startswith(JPEG):  # a JPEG has no transparency: spare it a second decoding
             raw = cv2.imdecode(packed, cv2.IMREAD_UNCHANGED)
             if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
                 return _on_black(raw)

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 STILL_FPS = 25.0
-CLOCK_SLACK = 6e-4    # seconds: Matroska and others round timestamps to milliseconds
-SEEK_FROM = 1.0       # seconds: decoding less is faster than seeking
+CLOCK_SLACK = 6e-4  # seconds: Matroska and others round timestamps to milliseconds
+SEEK_FROM = 1.0  # seconds: decoding less is faster than seeking
 AAC_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-BT601, BT601_PRIMARIES = 6, 6    # FFmpeg's numbers for SMPTE 170M
+BT601, BT601_PRIMARIES = 6, 6  # FFmpeg's numbers for SMPTE 170M
 JPEG_BIT_RATE = 200_000
 EMPTY = np.zeros((1, 0), np.float32)
 
@@ -274,7 +274,7 @@ def _duration(container: Any, stream: Any, begin: float) -> float:
     """Seconds that the pictures last, as the head tells; 0 when it does not."""
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
-    if tag := stream.metadata.get("DURATION"):    # Matroska: the end, as 00:01:02.345
+    if tag := stream.metadata.get("DURATION"):  # Matroska: the end, as 00:01:02.345
         hours, minutes, seconds = tag.split(":")
         return 3600 * int(hours) + 60 * int(minutes) + float(seconds) - begin
     return max(0.0, (container.duration or 0) / 1e6 - begin)
@@ -397,7 +397,7 @@ def _create(temporary: Path, path: Path) -> Iterator[OutputContainer]:
         with av.open(f"file:{temporary}", "w") as container:
             yield container
     except av.FFmpegError as error:
-        if isinstance(error, OSError):    # a full disk and the like: `atomic` says so
+        if isinstance(error, OSError):  # a full disk and the like: `atomic` says so
             raise
         cause = error.strerror or error
         raise MediaError(f"{path} cannot be encoded: {cause}. Try another size, fps or suffix.") from error
@@ -427,7 +427,7 @@ class _PictureTrack:
         stream.pix_fmt, stream.codec_context.time_base = layout.pixels, 1 / rate
         if self.lossy:
             context = stream.codec_context
-            context.color_range, context.colorspace = 1, BT601    # 16..235
+            context.color_range, context.colorspace = 1, BT601  # 16..235
             context.color_primaries, context.color_trc = BT601_PRIMARIES, BT601_PRIMARIES
         self.stream = stream
         self.count = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-LEVELS = 16    # digits of a frame's number, written as red, green and blue
+LEVELS = 16  # digits of a frame's number, written as red, green and blue
 
 
 def numbered_frame(number: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:

@@ -47,7 +47,7 @@ def test_transparency_is_black_and_grey_has_three_channels(tmp_path):
 def test_the_exif_orientation_is_applied(tmp_path, picture):
     write_image(tmp_path / "a.jpg", picture)
     data = (tmp_path / "a.jpg").read_bytes()
-    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"    # orientation 6: turn clockwise
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # orientation 6: turn clockwise
     segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
     (tmp_path / "turned.jpg").write_bytes(data[:2] + segment + data[2:])
     assert np.array_equal(read_image(tmp_path / "turned.jpg"), np.rot90(read_image(tmp_path / "a.jpg"), -1))

@@ -69,7 +69,7 @@ def test_variable_frame_rate_keeps_time(tmp_path):
     path = raw_clip(tmp_path / "a.mp4", times)
     shown = numbers(Video(path, fps=25))
     assert shown == [np.searchsorted(times, t + 1e-5, "right") - 1 for t in np.arange(len(shown)) / 25]
-    assert len(shown) / 25 == pytest.approx(times[-1] + 0.07, abs=0.05)    # the last frame lasts as long as the average one
+    assert len(shown) / 25 == pytest.approx(times[-1] + 0.07, abs=0.05)  # the last frame lasts as long as the average one
     assert len(Video(path)) / Video(path).fps == pytest.approx(times[-1] + 0.07, abs=0.05)
 
 
@@ -181,7 +181,7 @@ def test_a_clip_cut_short_gives_what_is_left_or_an_error(tmp_path, suffix):
     if suffix == ".mkv":
         video = Video(path)
         assert 10 < len(video) < 50 and len(video.read()) == len(video)
-    else:    # the index of an mp4 stands at its end
+    else:  # the index of an mp4 stands at its end
         with pytest.raises(MediaError, match="a.mp4 cannot be read.*cut short"):
             Video(path).read()
 
@@ -190,7 +190,7 @@ def test_broken_packets_are_counted_and_time_is_kept(tmp_path, caplog):
     path = tmp_path / "a.avi"
     write_video(path, numbered_frames(30), 25, lossless=True)
     data = bytearray(path.read_bytes())
-    chunks = [at for at in range(len(data)) if data[at : at + 4] == b"00dc"][1:31]    # the first is in the head
+    chunks = [at for at in range(len(data)) if data[at : at + 4] == b"00dc"][1:31]  # the first is in the head
     for chunk in chunks[8:11]:
         data[chunk + 8 : chunk + 40] = b"\xff" * 32
     path.write_bytes(data)
@@ -310,7 +310,7 @@ def test_nothing_is_left_when_the_frames_fail(tmp_path):
 def test_a_disk_that_fills_up_is_named_and_nothing_is_left(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (20, 96, 96, 3)).astype(np.uint8)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))    # the kernel refuses to write more into a file
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # the kernel refuses to write more into a file
     try:
         with pytest.raises(MediaError, match="a.mp4 cannot be written: File too large"):
             write_video(tmp_path / "a.mp4", noise, 25, crf=0)

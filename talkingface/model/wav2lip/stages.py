@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from talkingface.dataset.base import Clip, Samples
+from talkingface.errors import ConfigError
 from talkingface.model.stage import Batch, Stage
-from talkingface.model.wav2lip.data import MouthWindows, SyncWindows
+from talkingface.model.wav2lip.data import FRAMES, MouthWindows, SyncWindows
 from talkingface.model.wav2lip.networks import QualityDiscriminator, SyncExpert, lower_half
 from talkingface.nn.weights import load_weights, read_weights
 
@@ -113,6 +114,8 @@ class GeneratorStage(Stage):
             never calls eval() on it; else those that it has learnt.
         sync_threshold: mean validation sync loss below which the sync loss counts.
         sync_weight: w from then on.
+        frames: of each window that are painted in training while the sync loss does not count, 1 to 5. The authors paint 5;
+            with fewer there is time for more windows.
     """
 
     needs: Sequence[str] = ("expert",)
@@ -125,11 +128,15 @@ class GeneratorStage(Stage):
         expert_batch_statistics: bool = True,
         sync_threshold: float = 0.75,
         sync_weight: float = 0.01,
+        frames: int = FRAMES,
     ):
         super().__init__(loss_weights if loss_weights is not None else {"l1": 1.0, "sync": 0.0})
         self.generator, self.expert = model.generator, model.expert
         self.samples_per_clip, self.expert_batch_statistics = samples_per_clip, expert_batch_statistics
         self.sync_threshold, self.sync_weight = sync_threshold, sync_weight
+        if not 1 <= frames <= FRAMES:
+            raise ConfigError(f"generator.frames: expected 1 to {FRAMES}, got {frames}.")
+        self.frames = frames
 
     def trainable(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator]}
@@ -139,6 +146,8 @@ class GeneratorStage(Stage):
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, dict[str, Tensor]]]:
         mels, faces, truth, mel = self.inputs(batch)
+        if self.training and not self.loss_weights.get("sync"):
+            mels, faces, truth = mels[:, : self.frames], faces[:, :, : self.frames], truth[:, :, : self.frames]
         painted = self.generator(mels, faces)
         yield "generator", self.generator_losses(painted, truth, mel)
 
