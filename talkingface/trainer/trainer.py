@@ -585,5 +585,5 @@ def has_bf16(device: torch.device) -> bool:
     """Whether a device computes in bf16 itself; a CPU that does not is slower in it than in full precision."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
