@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from talkingface.errors import DatasetError
 from talkingface.registry import DATASETS
 
 SPLITS = ("train", "val", "test")
+MAPPED = 256  # clips whose features stay mapped at once; each keeps files open
+
+F = TypeVar("F")
 
 
 @dataclass(frozen=True)
@@ -173,3 +177,39 @@ class Samples(ABC):
     @abstractmethod
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """One sample: name -> array. Samples of one batch have equal shapes and are stacked on a new first axis."""
+
+
+class ClipSamples(Samples, Generic[F]):
+    """Samples that are cut from the features of prepared clips; those of some hundred clips stay mapped from the disk.
+
+    As many per epoch as there are clips, times `per_clip`; at least two, for the norms.
+
+    Args:
+        folders: of the prepared clips' features.
+        open_features: maps the features in a folder; a function that can be sent to a process.
+        per_clip: samples of each clip per epoch.
+    """
+
+    def __init__(self, folders: Sequence[Path], open_features: Callable[[Path], F], per_clip: int = 1):
+        self.folders, self.open_features, self.per_clip = list(folders), open_features, per_clip
+        self._opened: dict[int, F] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": {}}  # what is sent to a process must not carry the mapped files
+
+    def __len__(self) -> int:
+        return max(2, len(self.folders) * self.per_clip) if self.folders else 0
+
+    def features(self, index: int) -> F:
+        """The features of the clip that a sample is cut from."""
+        index %= len(self.folders)
+        if index not in self._opened:
+            if len(self._opened) >= MAPPED:
+                self._opened.pop(next(iter(self._opened)))
+            self._opened[index] = self.open_features(self.folders[index])
+        return self._opened[index]
+
+
+def prepared_folders(clips: Sequence[Clip]) -> list[Path]:
+    """Where the features of prepared clips are."""
+    return [clip.prepared for clip in clips if clip.prepared is not None]

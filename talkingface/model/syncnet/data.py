@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from talkingface.dataset.base import Clip, Samples
+from talkingface.dataset.base import Clip, ClipSamples, prepared_folders
 from talkingface.errors import MediaError
 from talkingface.media.audio import load_audio, mfcc, to_int16
 from talkingface.media.video import Video
@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 
 FPS = 25
 SHORTEST = 2 * FRAMES  # frames of a clip that can be trained on
-MAPPED = 256  # clips whose features are mapped at once; each keeps a file open
 
 
 def prepare(clip: Clip, folder: Path, network: SyncNet) -> None:
@@ -62,7 +61,7 @@ class Features(NamedTuple):
         return cls(np.asarray(np.load(folder / "frames.npy", mmap_mode="r")), np.load(folder / "mfcc.npy"))
 
 
-class Stretches(Samples):
+class Stretches(ClipSamples[Features]):
     """Stretches of clips: the speech of all places in a stretch, and the lips of some of them.
 
     Args:
@@ -74,30 +73,14 @@ class Stretches(Samples):
     """
 
     def __init__(self, clips: Sequence[Clip], shifts: int = 31, windows: int = 4, per_clip: int = 1, augment: float = 0.0):
-        folders = [clip.prepared for clip in clips if clip.prepared is not None]
+        folders = prepared_folders(clips)
         lengths = {folder: num_windows(*(len(part) for part in Features.open(folder))) for folder in folders}
         self.shifts = min(shifts, max(lengths.values(), default=shifts))
-        self.folders = [folder for folder in folders if lengths[folder] >= self.shifts]
+        super().__init__([folder for folder in folders if lengths[folder] >= self.shifts], Features.open, per_clip)
         if len(self.folders) < len(folders):
             seconds, short = (self.shifts + FRAMES - 1) / FPS, len(folders) - len(self.folders)
             log.warning("%d of %d clips are shorter than %.2f s and are left out.", short, len(folders), seconds)
-        self.windows, self.per_clip, self.augment = min(windows, self.shifts), per_clip, augment
-        self._opened: dict[int, Features] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": {}}  # what is sent to a process must not carry the mapped files
-
-    def __len__(self) -> int:
-        return max(2, len(self.folders) * self.per_clip) if self.folders else 0
-
-    def features(self, index: int) -> Features:
-        """The features of the clip that a sample is cut from; those of some clips stay mapped."""
-        index %= len(self.folders)
-        if index not in self._opened:
-            if len(self._opened) >= MAPPED:
-                self._opened.pop(next(iter(self._opened)))
-            self._opened[index] = Features.open(self.folders[index])
-        return self._opened[index]
+        self.windows, self.augment = min(windows, self.shifts), augment
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """A random stretch.

@@ -9,12 +9,12 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from talkingface.dataset.base import Clip, Samples
+from talkingface.dataset.base import Clip, ClipSamples, prepared_folders
 from talkingface.errors import MediaError
 from talkingface.face.finder import FaceFinder
 from talkingface.face.track import pad_boxes, smooth_boxes_forward
@@ -29,7 +29,6 @@ SHORTEST = 3 * FRAMES + 1  # frames of a clip that can be trained on
 NO_BOX = -1  # in every place of a frame's box: there is no face
 SHORTEST_SPEECH = (MEL_WINDOW - 1) * HOP  # samples: one mel window
 BLOCK = 4 * SAMPLE_RATE  # samples whose mel is computed at once
-MAPPED = 256  # clips whose features are mapped at once; each keeps two files open
 CONTEXT = 3  # mel columns at each cut between blocks that the cut has spoilt
 
 
@@ -292,31 +291,14 @@ class Features(NamedTuple):
         return self.mel[start : start + MEL_WINDOW].T
 
 
-class Windows(Samples):
-    """Random windows of prepared clips: as many per epoch as there are clips, times `per_clip`; at least two, for the norms.
+class Windows(ClipSamples[Features]):
+    """Random windows of prepared clips.
 
     The authors draw again and again until a window fits; drawing among those that fit gives the same distribution.
     """
 
     def __init__(self, clips: Sequence[Clip], per_clip: int = 1):
-        self.folders = [clip.prepared for clip in clips if clip.prepared is not None]
-        self.per_clip = per_clip
-        self._opened: dict[int, Features] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": {}}  # what is sent to a process must not carry the mapped files
-
-    def __len__(self) -> int:
-        return max(2, len(self.folders) * self.per_clip) if self.folders else 0
-
-    def features(self, index: int) -> Features:
-        """The features of the clip that a sample is cut from; those of some clips stay mapped."""
-        index %= len(self.folders)
-        if index not in self._opened:
-            if len(self._opened) >= MAPPED:
-                self._opened.pop(next(iter(self._opened)))
-            self._opened[index] = Features.open(self.folders[index])
-        return self._opened[index]
+        super().__init__(prepared_folders(clips), Features.open, per_clip)
 
 
 def other_than(start: int, starts: np.ndarray, rng: np.random.Generator) -> int:
