@@ -85,7 +85,7 @@ def test_config_prints_values_with_their_origin(capsys):
     code, out, _ = run(capsys, "config", "--model=wav2lip", "--dataset=demo", "--seed=5", "--json")
     entries = json.loads(out)
     assert code == 0 and entries["seed"] == {"value": 5, "origin": "--seed=5"}
-    assert entries["face.detector"]["origin"].startswith("overall.yaml:")
+    assert entries["face.select"]["origin"].startswith("overall.yaml:")
     assert entries["model"]["value"] == "Wav2Lip"
 
 
