@@ -92,7 +92,7 @@ def test_a_sample_depends_on_its_index_and_chance_alone(name, stage_name, world)
     for split in ("train", "val"):
         samples, fresh = world.samples(name, stage, split), world.samples(name, stage, split)
         first = {i: samples.sample(i, np.random.default_rng((3, i))) for i in range(len(samples))}
-        carried = pickle.loads(pickle.dumps(samples))  # to a loader's process
+        carried = pickle.loads(pickle.dumps(samples))  # allowed: our own object, on its way to a loader's process
         for source in (samples, fresh, carried):
             for i in reversed(range(len(samples))):
                 again = source.sample(i, np.random.default_rng((3, i)))

@@ -285,7 +285,7 @@ def test_the_fingerprint_tells_what_auto_means(monkeypatch):
 
 def test_a_finder_can_be_sent_to_another_process(clip):
     sidecar(clip, 40)
-    sent = pickle.loads(pickle.dumps(FaceFinder("files", smooth=3)))
+    sent = pickle.loads(pickle.dumps(FaceFinder("files", smooth=3)))  # allowed: our own object, sent to a process
     assert sent.smooth == 3 and len(sent.boxes(Video(clip)).boxes) == 40
 
 

@@ -111,7 +111,7 @@ class GeneratorStage(Stage):
     Args:
         samples_per_clip: windows of each clip per epoch.
         expert_batch_statistics: the expert's batch norms use the batch's statistics, as in the authors' training, which
-            never calls eval() on it; else those that it has learnt.
+            never puts it into evaluation mode; else those that it has learnt.
         sync_threshold: mean validation sync loss below which the sync loss counts.
         sync_weight: w from then on.
         frames: of each window that are painted in training while the sync loss does not count, 1 to 5. The authors paint 5;
