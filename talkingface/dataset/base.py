@@ -32,6 +32,7 @@ class Clip:
         truth: the real video that a generated one is compared with.
         speaker: who speaks; splits never share a speaker.
         prepared: the folder of the features that a model's `prepare` made of this clip.
+        word: what is said, where the whole clip is one word of a known list.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Clip:
     truth: Path | None = None
     speaker: str | None = None
     prepared: Path | None = None
+    word: str | None = None
 
     def with_prepared(self, folder: Path) -> Clip:
         """The same clip, knowing where its features are."""
