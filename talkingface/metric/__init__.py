@@ -1,5 +1,5 @@
 """The metrics of the package; importing it registers them."""
 
-from talkingface.metric import landmark, similarity, sync
+from talkingface.metric import landmark, retrieval, similarity, spaces, sync
 
-__all__ = ["landmark", "similarity", "sync"]
+__all__ = ["landmark", "retrieval", "similarity", "spaces", "sync"]
