@@ -1,0 +1,1 @@
+"""VideoReTalking: the mouth of a talking video follows another speech, in the full frame (Cheng et al., SIGGRAPH Asia 2022)."""
