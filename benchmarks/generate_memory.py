@@ -1,10 +1,10 @@
-"""Does generating a 10-minute clip with Wav2Lip need more memory than generating a 10-second one?
+"""Does generating a 10-minute clip need more memory than generating a 10-second one?
 
-    python benchmarks/generate_memory.py [--width 0.1] [--faces]
+    python benchmarks/generate_memory.py [--model Wav2Lip|PC_AVS] [--width 0.1] [--faces] [--seconds 600]
 
 Each clip is generated in a process of its own, from video and sound to the written file; its peak is read at the end. The
 networks are narrow ones, to be quick; frames, sound and batches are of full size. With --faces boxes come from a file of
-landmarks beside the video, else the box is fixed. Fails above 1.1.
+landmarks beside the video, else the box is fixed (Wav2Lip). With PC_AVS the video shows face and pose. Fails above 1.1.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from talkingface.media.audio import write_audio
 from talkingface.media.video import write_video
+
+if TYPE_CHECKING:
+    from talkingface.model.base import TalkingFace
 
 LIMIT, SHORT, LONG, SIZE, FPS = 1.1, 10, 600, 224, 25
 
@@ -39,15 +43,25 @@ def make_clip(stem: Path, length: int, landmarks: bool) -> None:
         np.savez(stem.with_suffix(".landmarks.npz"), landmarks=track, detected=np.ones(len(track), bool))
 
 
-def generate(stem: Path, width: float, landmarks: bool) -> None:
+def build(name: str, width: float, landmarks: bool) -> TalkingFace:
+    """A narrow model."""
+    if name == "PC_AVS":
+        from talkingface.model.pc_avs import PC_AVS
+
+        return PC_AVS(width, image_size=64)
+    from talkingface.model.wav2lip import Wav2Lip
+
+    return Wav2Lip(width, box=(-1, -1, -1, -1) if landmarks else (50, 180, 60, 170))
+
+
+def generate(stem: Path, name: str, width: float, landmarks: bool) -> None:
     """Generate a clip; print the frames, the peak of this process in MiB and the wall time in seconds."""
     import torch
 
     from talkingface.dataset.base import Clip
-    from talkingface.model.wav2lip import Wav2Lip
 
     torch.set_num_threads(1)
-    model = Wav2Lip(width, box=(-1, -1, -1, -1) if landmarks else (50, 180, 60, 170)).eval()
+    model = build(name, width, landmarks).eval()
     clip = Clip("clip", stem.with_suffix(".mp4"), stem.with_suffix(".wav"))
     start = time.perf_counter()
     frames = (frame.image for frame in model.generate(clip))
@@ -61,7 +75,8 @@ def measure(length: int, args: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         stem = Path(folder) / "clip"
         make_clip(stem, length, args.faces)
-        command = [sys.executable, __file__, "--clip", str(stem), "--width", str(args.width)] + ["--faces"] * args.faces
+        command = [sys.executable, __file__, "--clip", str(stem), "--model", args.model, "--width", str(args.width)]
+        command += ["--faces"] * args.faces
         environment = {**os.environ, "TALKINGFACE_CACHE": folder}
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         return json.loads(done.stdout.splitlines()[-1])
@@ -69,15 +84,17 @@ def measure(length: int, args: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=("Wav2Lip", "PC_AVS"), default="Wav2Lip")
+    parser.add_argument("--seconds", type=int, default=LONG, help="of the long clip")
     parser.add_argument("--width", type=float, default=0.1, help="of the networks")
     parser.add_argument("--faces", action="store_true", help="boxes from landmarks instead of a fixed one")
     parser.add_argument("--clip", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.clip:
-        generate(args.clip, args.width, args.faces)
+        generate(args.clip, args.model, args.width, args.faces)
         return
     peaks = []
-    for length in (SHORT, LONG):
+    for length in (SHORT, args.seconds):
         result = measure(length, args)
         peaks.append(result["peak"])
         print(f"{length:4d} s: {result['frames']:6d} frames, peak {result['peak']:7.1f} MiB, {result['seconds']:6.1f} s")

@@ -29,7 +29,9 @@ Verbs
   list       models | datasets | metrics: what is registered
   config     print every setting with its value and where it came from
   prepare    turn a data set's raw videos into this model's training data
-  generate   --face FILE --audio FILE [--pose FILE] [--output FILE]: one talking video
+  generate   --face FILE --audio FILE [--pose FILE|none] [--mouth FILE] [--output FILE]: one talking video
+  puppet     PICTURE [--landmarks FILE] [--edit] [--folder DIR] [--background FILE] [--inner_lip] [--preview false]:
+             make a character of a drawn face, for MakeItTalk; --edit opens a page on which its points are dragged
   score      FOLDER|FILE [--truth FOLDER|FILE] [--output DIR]: score videos on disk
   tune       try the settings of --tune.space and say which are best (Ray spreads the runs)
   doctor     check this machine: packages, codecs, face detectors, published weights
@@ -55,7 +57,7 @@ Exit codes: 0 done; 1 other error; 2 wrong setting, name or flag; 3 unusable vid
 4 weights missing, damaged or of another network; 5 done, but some clips failed; 6 training cannot go on; 130 interrupted.
 """
 
-SHORT = {"metrics": "evaluation.metrics"}  # flags that stand for a longer key
+SHORT = {"metrics": "evaluation.metrics", "dataset_mode": "dataset"}  # flags that stand for another key
 SWITCHES = ("json", "quiet", "help", "version")
 
 
@@ -245,7 +247,7 @@ def prepare(arguments: Arguments) -> int:
 
 def generate(arguments: Arguments) -> int:
     """Make one talking video."""
-    own = arguments.take("face", "audio", "pose", "output")
+    own = arguments.take("face", "audio", "pose", "mouth", "output")
     for needed in ("face", "audio"):
         if needed not in own:
             raise ConfigError(f"generate needs --{needed}=FILE.")
@@ -254,9 +256,49 @@ def generate(arguments: Arguments) -> int:
     from talkingface.quick_start import generate_one
 
     output = Path(own.get("output", f"{Path(own['face']).stem}_{Path(own['audio']).stem}.mp4"))
-    made = generate_one(config, Path(own["face"]), Path(own["audio"]), Path(own["pose"]) if "pose" in own else None, output)
+    pose, mouth = (Path(own[key]) if key in own else None for key in ("pose", "mouth"))
+    made = generate_one(config, Path(own["face"]), Path(own["audio"]), pose, output, mouth)
     untouched = "".join(f"; {count} untouched: {reason}" for reason, count in made["untouched"].items())
     return show(arguments, {"output": str(output), **made}, f"{output}: {made['frames']} frames{untouched}")
+
+
+def puppet(arguments: Arguments) -> int:
+    """Make a character that MakeItTalk animates of a picture."""
+    own = arguments.take("landmarks", "folder", "background", "inner_lip", "edit", "preview")
+    if len(arguments.words) != 1:
+        raise ConfigError("puppet needs one picture: talkingface puppet PICTURE [--landmarks FILE] [--edit].")
+    picture = Path(arguments.words.pop())
+    config = load_config(arguments)
+    start_messages(arguments)
+    from talkingface.model.makeittalk.new_puppet import new_puppet
+    from talkingface.quick_start import face_finder, set_up
+
+    set_up(config)
+    files = {name: Path(own[name]).expanduser() for name in ("landmarks", "folder", "background") if name in own}
+    inner_lip, edit, preview = yes(own, "inner_lip", False), yes(own, "edit", False), yes(own, "preview", True)
+    opened = open_page if edit else None
+    made = new_puppet(picture, face_finder(config), **files, inner_lip=inner_lip, opened=opened, preview=preview)
+    if made is None:
+        return show(arguments, {"picture": None, "files": []}, "closed without saving; nothing was written.")
+    lines = [str(path) for path in made.files]
+    lines.append(f"talkingface generate --model=MakeItTalk --face={shlex.quote(str(made.picture))} --audio=SPEECH.wav")
+    return show(arguments, made._asdict(), "\n".join(lines))
+
+
+def yes(flags: dict[str, str], name: str, default: bool) -> bool:
+    """A flag of a verb that is true or false."""
+    text = flags.get(name, str(default)).lower()
+    if text not in ("true", "false"):
+        raise ConfigError(f"--{name}={flags[name]}: expected true or false.")
+    return text == "true"
+
+
+def open_page(address: str) -> None:
+    """Show a page of our own in the user's browser, and say where it is for those who have none here."""
+    import webbrowser
+
+    print(f"Place the points on this page, then save: {address}", file=sys.stderr, flush=True)
+    webbrowser.open(address)
 
 
 def score(arguments: Arguments) -> int:
@@ -312,6 +354,7 @@ VERBS: dict[str, Callable[[Arguments], int]] = {
     "config": show_config,
     "prepare": prepare,
     "generate": generate,
+    "puppet": puppet,
     "score": score,
     "tune": tune,
     "doctor": doctor,

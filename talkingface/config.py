@@ -2,12 +2,14 @@
 
 Later layers win: overall.yaml < metrics' files < the model's file < the data set's file < the model's own section for this
 data set < --config_files in order < a dict (Python) < flags. Only keys that the package's (or a plug-in's) YAML files
-declare exist; everything else is an error that names the nearest key. A key's default says its type.
+declare exist; everything else is an error that names the nearest key. A key's default says its type. Keys of older programs
+live on where a file has a section `renamed` (old key -> key of today, or "" for one that has no effect).
 """
 
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
@@ -21,7 +23,9 @@ from talkingface.errors import ConfigError, RegistryError
 from talkingface.registry import normalize, unknown
 
 PROPERTIES = Path(__file__).parent / "properties"
-STRUCTURE = ("aliases", "datasets", "smoke")  # sections of a settings file that are no settings
+STRUCTURE = ("aliases", "datasets", "smoke", "renamed")  # sections of a settings file that are no settings
+
+log = logging.getLogger(__name__)
 
 
 class Value(NamedTuple):
@@ -125,6 +129,7 @@ class Merge:
         self.user = user
         self.values: dict[str, Value] = {}
         self.stages: list[str] = []
+        self.renamed: dict[str, str] = {}
 
     def result(self) -> dict[str, Value]:
         """All settings with their origins."""
@@ -142,6 +147,7 @@ class Merge:
                 self.values[kind] = Value(name, self.values[kind].origin)
                 layers.append(layer)
                 chosen.append(layer)
+                self.renamed.update(layer.structure.get("renamed") or {})
                 aliases.append(alias)
         for layer in layers:
             self.declare(layer)
@@ -195,11 +201,18 @@ class Merge:
         for stage in self.stages:
             for key, value in wide.items():
                 self.set(key.replace("training", stage, 1), value, layer.text, shown=key)
+        idle = []
         for key, value in layer.values.items():
             if key in ("model", "dataset"):
                 self.values[key] = Value(self.values[key].value or value.value, value.origin)
-            else:
+            elif key in self.values or key not in self.renamed:
                 self.set(key, value, layer.text)
+            elif self.renamed[key]:
+                self.set(self.renamed[key], value, layer.text, shown=key)
+            else:
+                idle.append(key)
+        if idle:
+            log.warning("without effect here: %s.", ", ".join(idle))
 
     def set(self, key: str, value: Value, text: bool, shown: str = "") -> None:
         """Set one known key to a value of its type."""
@@ -281,7 +294,8 @@ def structural(key: str) -> bool:
 
 
 def split_structure(values: Mapping[str, Value]) -> dict[str, Any]:
-    """Take the keys under STRUCTURE out of a file: {"aliases": [...] or {...}, "datasets": {name: Layer}, "smoke": Layer}."""
+    """Take the keys under STRUCTURE out of a file: {"aliases": {alias: Layer}, "datasets": {name: Layer}, "smoke": Layer,
+    "renamed": {old key: key}}."""
     structure: dict[str, Any] = {"datasets": {}}
     sections: dict[str, dict[str, Value]] = {}
     for key, value in values.items():
@@ -292,6 +306,8 @@ def split_structure(values: Mapping[str, Value]) -> dict[str, Any]:
             alias, _, setting = rest.partition(".")
             layer = structure.setdefault("aliases", {}).setdefault(alias, Layer({}, {}))
             layer.values[setting] = value
+        elif head == "renamed" and rest:
+            structure.setdefault("renamed", {})[rest] = str(value.value or "")
         elif head == "smoke" and rest:
             structure.setdefault("smoke", Layer({}, {})).values[rest] = value
         elif head == "datasets" and rest:
@@ -430,8 +446,8 @@ def checked(value: Any, default: Any) -> Any:
     if default is None:
         return value
     if isinstance(default, bool):
-        if isinstance(value, bool):
-            return value
+        if isinstance(value, int) and value in (0, 1):
+            return bool(value)
         raise ValueError("true or false")
     if isinstance(default, int):
         if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):

@@ -107,9 +107,11 @@ def folders(config: Config) -> list[Finding]:
     return findings
 
 
-def published_files(model: Any) -> dict[str, str]:
-    """Network -> its published file."""
-    return dict(model.files)
+def published_files(model: Any, name: str, root: Path) -> dict[Path, str]:
+    """Where a model's published files lie, or should lie -> the network in each."""
+    folders = [root / folder for folder in model.folders or (name,)]
+    places = {network: [folder / file for folder in folders] for network, file in model.files.items()}
+    return {next((p for p in paths if p.is_file()), paths[0]): f"{name}: {network}" for network, paths in places.items()}
 
 
 def published(config: Config) -> list[Finding]:
@@ -120,9 +122,8 @@ def published(config: Config) -> list[Finding]:
     load_plugins("model")
     root = Path(config["checkpoints_dir"])
     wanted = {root / "LSE" / "syncnet_v2.model": "LSE-C and LSE-D"}
-    wanted |= {
-        root / name / file: f"{name}: {network}" for name, cls in MODELS.items() for network, file in published_files(cls).items()
-    }
+    for name, model in MODELS.items():
+        wanted |= published_files(model, name, root)
     return [
         Finding(str(path), "ok" if path.is_file() else "missing", use if path.is_file() else f"{use}; see checkpoints/README.md")
         for path, use in wanted.items()

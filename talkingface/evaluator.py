@@ -19,10 +19,12 @@ from talkingface import __version__
 from talkingface.errors import MissingWeightsError, ScoreError, TalkingFaceError
 from talkingface.media.files import atomic, content_hash
 from talkingface.media.video import Video
-from talkingface.metric.base import Column, Metric
+from talkingface.metric.base import ClipSource, Column, Metric, ModelMetric
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
+
+    from talkingface.model.base import Model
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +81,8 @@ class Report:
         columns: column -> direction, range and unit.
         metrics: metric -> its columns.
         protocol: metric -> what has to be equal for two values to be comparable.
-        not_scored: metric -> why it has scored no clip at all (absent weights, no real videos).
+        of_set: column -> value, of the metrics that score all clips together.
+        not_scored: metric -> why it has scored nothing at all (absent weights, no real videos).
         controls: "real video", "frozen mouth", "shuffled audio" -> means of the sync metrics.
         notes: what to know about the report as a whole.
     """
@@ -87,6 +90,7 @@ class Report:
     model: str = ""
     dataset: str = ""
     clips: list[Row] = field(default_factory=list)
+    of_set: dict[str, float] = field(default_factory=dict)
     columns: dict[str, Column] = field(default_factory=dict)
     metrics: dict[str, list[str]] = field(default_factory=dict)
     protocol: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -110,6 +114,8 @@ class Report:
         """Metric -> how many clips it scored, how many not, and the reasons with their number."""
         counts = {}
         for metric, names in self.metrics.items():
+            if any(name in self.of_set for name in names):
+                continue
             reasons: dict[str, int] = {}
             for row in self.clips:
                 reason = row.errors.get(metric, row.errors.get(NOT_GENERATED))
@@ -130,6 +136,7 @@ class Report:
                 "model": self.model,
                 "dataset": self.dataset,
                 "means": self.means,
+                "of_set": self.of_set,
                 "clips": clips,
                 "controls": self.controls,
                 "counts": self.counts,
@@ -149,7 +156,9 @@ class Report:
         return path
 
     def table(self, rows: int = 20, width: int = 120) -> str:
-        """The report as text: a row per clip (at most `rows`), means, counts and controls, then what was not scored and why."""
+        """The report as text: a row per clip (at most `rows`), means, counts and controls; what is of all clips together; and
+        what was not scored, and why.
+        """
         names = [name for name in self.columns if any(name in row.scores for row in self.clips) or name in self.means]
         lines = [[row.name, *cells(row.scores, names, missing="-")] for row in self.clips[:rows]]
         if len(self.clips) > rows:
@@ -158,7 +167,13 @@ class Report:
         lines.append(["clips scored", *(f"{sum(n in row.scores for row in self.clips)}/{len(self.clips)}" for n in names)])
         lines += [[control, *cells(means, names)] for control, means in self.controls.items()]
         header = ["clip", *(f"{name} {self.columns[name].arrow}".strip() for name in names)]
-        return "\n".join([draw(header, lines, width), *self.remarks()])
+        return "\n".join([draw(header, lines, width), *self.set_lines(width), *self.remarks()])
+
+    def set_lines(self, width: int) -> Iterator[str]:
+        """The values of all clips together as a table of their own, where there are any."""
+        if self.of_set:
+            lines = [[f"{name} {self.columns[name].arrow}".strip(), *cells(self.of_set, [name])] for name in self.of_set]
+            yield draw(["all clips together", "value"], lines, width)
 
     def remarks(self, most: int = 5) -> Iterator[str]:
         """One line for each metric that scored nothing, each kind of failure, and each note."""
@@ -203,15 +218,37 @@ class Evaluator:
         )
         without_truth = not any(scored.truth for scored in videos)
         for name, metric in self.metrics.items():
-            if metric.needs_truth and without_truth and videos:
+            if metric.needs_model:
+                report.not_scored[name] = "it scores a model, and only videos were given."
+            elif metric.needs_truth and without_truth and videos:
                 report.not_scored[name] = "it compares with real videos and none were given."
         for scored in tqdm(videos, desc="score", unit="clip", leave=False, disable=None if progress else True):
             report.clips.append(self.row(scored, report.not_scored))
         report.clips += [Row(name, errors={NOT_GENERATED: reason}) for name, reason in (failed or {}).items()]
         report.protocol = {name: metric.protocol() for name, metric in self.metrics.items()}
         for name, reason in report.not_scored.items():
-            log.warning("%s not scored: %s", name, reason)
+            if not self.metrics[name].needs_model:
+                log.warning("%s not scored: %s", name, reason)
         return report
+
+    def evaluate_model(self, model: Model, clips: ClipSource, report: Report) -> dict[str, float]:
+        """Score a model itself with the metrics that can, into `report.of_set`.
+
+        Returns:
+            column -> value. A metric that cannot score this model goes to `report.not_scored` with its reason.
+        """
+        model.eval()
+        for name, metric in self.metrics.items():
+            if not isinstance(metric, ModelMetric):
+                continue
+            try:
+                report.of_set.update(checked(metric, metric.score_model(model, clips), type(model).__name__))
+                report.not_scored.pop(name, None)
+                report.notes += [f"{name}: {note}" for note in metric.take_notes()]
+            except TalkingFaceError as error:
+                report.not_scored[name] = str(error)
+                log.warning("%s not scored: %s", name, error)
+        return report.of_set
 
     def row(self, scored: Scored, not_scored: dict[str, str]) -> Row:
         """Score one video; a metric whose weights are absent goes to `not_scored` and is not asked again."""
@@ -311,13 +348,22 @@ def numbers(metric: Metric, video: Video, truth: Video | None, audio: Path | Non
         ScoreError: the metric returned something that is not a finite number in one of its columns.
     """
     sound = [audio] if audio is not None and metric.needs_audio else []
-    scores = {name: float(value) for name, value in metric.score(video, truth, *sound).items()}
-    for name, value in scores.items():
+    return checked(metric, metric.score(video, truth, *sound), str(video.path))
+
+
+def checked(metric: Metric, scores: Mapping[str, float], scored: str) -> dict[str, float]:
+    """Scores of a video or a model as plain floats.
+
+    Raises:
+        ScoreError: one is not a finite number in one of the metric's columns.
+    """
+    values = {name: float(value) for name, value in scores.items()}
+    for name, value in values.items():
         if name not in metric.columns:
             raise ScoreError(f"{type(metric).__name__} returned {name!r}, which is none of its columns {metric.names()}.")
         if not math.isfinite(value):
-            raise ScoreError(f"{name} of {video.path} is {value}.")
-    return scores
+            raise ScoreError(f"{name} of {scored} is {value}.")
+    return values
 
 
 def column_means(columns: Mapping[str, Column], rows: Sequence[Row]) -> dict[str, float]:

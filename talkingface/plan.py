@@ -62,8 +62,8 @@ def weights(config: Config, model: Any) -> dict[str, str]:
     if config["evaluate_model_file"]:
         path = Path(config["evaluate_model_file"])
         return {str(path): "there" if path.exists() else "missing"}
-    folder = Path(config["checkpoints_dir"]) / config["model"]
-    return {str(folder / file): "there" if (folder / file).is_file() else "missing" for file in model.files.values()}
+    paths = [model.published(network, Path(config["checkpoints_dir"])) for network in model.files]
+    return {str(path): "there" if path.is_file() else "missing" for path in paths}
 
 
 def as_text(result: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from talkingface.face.finder import FaceFinder
 from talkingface.log import log_to_file
 from talkingface.media.files import CACHE, atomic
 from talkingface.media.video import write_video
-from talkingface.metric.base import Metric
+from talkingface.metric.base import ClipSource, Metric
 from talkingface.model.base import Model, TalkingFace
 from talkingface.registry import DATASETS, METRICS, MODELS, load_folder
 from talkingface.trainer import parallel
@@ -89,7 +89,8 @@ def run(config: Config) -> Outcome:
         if isinstance(model, TalkingFace) and parallel.is_main():
             clips = generated_clips(config, dataset)
             failed = generate_clips(model, clips, folder / "videos", config)
-            report = score(config, [scored(clip, folder / "videos") for clip in clips if clip.name not in failed], failed)
+            videos = [scored(clip, folder / "videos") for clip in clips if clip.name not in failed]
+            report = score(config, videos, failed, model, RunClips(config, model, dataset))
             report.save(folder)
         parallel.wait()
     return Outcome(folder, report, losses, failed)
@@ -149,7 +150,7 @@ def build_model(config: Config) -> Model:
     if not config["model"]:
         raise ConfigError("no model given: add --model=NAME; `talkingface list models` names them.")
     model: Model = construct(MODELS[config["model"]], config.section(config["model"]), config["model"])
-    model.faces = face_finder(config)
+    model.faces, model.checkpoints_dir = face_finder(config), Path(config["checkpoints_dir"])
     return model.to(parallel.device())
 
 
@@ -178,6 +179,9 @@ def train(config: Config, model: Model, dataset: ClipDataset, folder: Path) -> d
     losses = {}
     for name in config["stages"]:
         settings, stage = build_stage(config, model, name)
+        if stage.left_out:
+            log.info("stage %s is left out: %s", name, stage.left_out)
+            continue
         start_stage(config, model, name, settings, trained)
         log.info("stage %s: %s", name, (type(stage).__doc__ or "").partition("\n")[0])
         trainer = Trainer(settings, folder / name, seed=config["seed"], deterministic=config["deterministic"], name=name)
@@ -217,12 +221,16 @@ def prepare(config: Config, model: Model, dataset: ClipDataset, split: str) -> P
     clips = dataset.clips(split)
     if config["smoke"]:
         clips = clips[:2]
+    prepared = prepare_listed(config, model, clips) if parallel.is_main() else None
+    parallel.wait()
+    return prepared or prepare_listed(config, model, clips)
+
+
+def prepare_listed(config: Config, model: Model, clips: Sequence[Clip]) -> Prepared:
+    """These clips with this model's features, made once."""
     folder = Path(config["prepare.dir"]) / config["dataset"] / config["model"]
     fingerprint = {"model": config["model"], **model.preparation(), "face": model.faces.fingerprint()}
-    arguments = (clips, model.prepare, folder, config["prepare.workers"], fingerprint)
-    prepared = prepare_clips(*arguments) if parallel.is_main() else None
-    parallel.wait()
-    return prepared or prepare_clips(*arguments)
+    return prepare_clips(clips, model.prepare, folder, config["prepare.workers"], fingerprint)
 
 
 def generated_clips(config: Config, dataset: ClipDataset) -> list[Clip]:
@@ -246,6 +254,7 @@ def generate_clips(model: TalkingFace, clips: Sequence[Clip], folder: Path, conf
             continue
         try:
             generate(model, clip, path, config["generation.crf"])
+            write_real(model, clip, real_video(folder, clip), config["generation.crf"])
         except TalkingFaceError as error:
             failed[clip.name] = str(error)
             log.warning("%s was not generated: %s", clip.name, error)
@@ -266,7 +275,11 @@ def generate(model: TalkingFace, clip: Clip, path: Path, crf: int = 18) -> dict[
             notes.append(frame.note)
             yield frame.image
 
-    count = write_video(path, images(), model.frame_rate(clip), audio=clip.audio, crf=crf)
+    fps = model.frame_rate(clip)
+    count = write_video(path, images(), fps, audio=model.sound(clip), crf=crf)
+    for name, view in model.views(clip, path).items():
+        sound = model.sound(clip) if view.with_sound else None
+        write_video(path.with_suffix("") / f"{name}.mp4", view.frames, fps, audio=sound, crf=crf)
     counts = Counter(note for note in notes if note)
     if counts:
         write_text(path.with_suffix(".frames.json"), json.dumps({"frames": count, "notes": notes}, indent=1))
@@ -274,9 +287,21 @@ def generate(model: TalkingFace, clip: Clip, path: Path, crf: int = 18) -> dict[
     return {"frames": count, "untouched": dict(counts)}
 
 
+def write_real(model: TalkingFace, clip: Clip, path: Path, crf: int = 18) -> None:
+    """Write the real video as the model shows faces, where it cuts or aligns them: what a generated one is compared with."""
+    if clip.truth is not None and (frames := model.real(clip)) is not None:
+        write_video(path, frames, model.frame_rate(clip), audio=model.sound(clip), crf=crf)
+
+
+def real_video(videos: Path, clip: Clip) -> Path:
+    """Where `write_real` writes: beside the folder of generated videos."""
+    return videos.parent / "real" / f"{clip.name}.mp4"
+
+
 def scored(clip: Clip, folder: Path) -> Scored:
     """A generated video with what it is compared with."""
-    return Scored(clip.name, folder / f"{clip.name}.mp4", clip.truth)
+    real = real_video(folder, clip)
+    return Scored(clip.name, folder / f"{clip.name}.mp4", real if real.is_file() else clip.truth)
 
 
 def prepare_all(config: Config) -> dict[str, dict[str, Any]]:
@@ -292,8 +317,14 @@ def prepare_all(config: Config) -> dict[str, dict[str, Any]]:
     return counts
 
 
-def generate_one(config: Config, face: Path, audio: Path, pose: Path | None, output: Path) -> dict[str, Any]:
+def generate_one(
+    config: Config, face: Path, audio: Path, pose: Path | None, output: Path, mouth: Path | None = None
+) -> dict[str, Any]:
     """One talking video of any face and any speech, with published weights or those of --evaluate_model_file.
+
+    Args:
+        pose: the video whose head motion is followed; "none" for a head that stays still.
+        mouth: the video that the speech comes from, to be shown beside the result.
 
     Raises:
         ConfigError: the model generates nothing.
@@ -304,7 +335,7 @@ def generate_one(config: Config, face: Path, audio: Path, pose: Path | None, out
     if not isinstance(model, TalkingFace):
         raise ConfigError(f"{config['model']} generates no videos; `talkingface list models` names those that do.")
     load(model, Path(config["evaluate_model_file"] or Path(config["checkpoints_dir"]) / config["model"]))
-    return generate(model, Clip(output.stem, face, audio, pose), output, config["generation.crf"])
+    return generate(model, Clip(output.stem, face, audio, pose, mouth), output, config["generation.crf"])
 
 
 def score_videos(config: Config, videos: Path, truth: Path | None) -> Report:
@@ -357,13 +388,36 @@ def build_metrics(config: Config) -> dict[str, Metric]:
     return metrics
 
 
-def score(config: Config, videos: Sequence[Scored], failed: Mapping[str, str] | None = None) -> Report:
-    """Score videos with the run's metrics."""
+def score(
+    config: Config,
+    videos: Sequence[Scored],
+    failed: Mapping[str, str] | None = None,
+    model: Model | None = None,
+    clips: ClipSource | None = None,
+) -> Report:
+    """Score videos with the run's metrics, and the model that made them with those that score a model on clips."""
     evaluator = Evaluator(build_metrics(config))
     report = evaluator.evaluate(videos, model=config["model"], dataset=config["dataset"], failed=failed or {})
     if config["evaluation.controls"]:
         evaluator.controls(videos, report)
+    if model is not None and clips is not None:
+        evaluator.evaluate_model(model, clips, report)
     return report
+
+
+class RunClips(ClipSource):
+    """The clips of a run's data set with the features of its model; a smoke run has two of each split."""
+
+    def __init__(self, config: Config, model: Model, dataset: ClipDataset):
+        super().__init__()
+        self.config, self.model, self.dataset = config, model, dataset
+
+    def listed(self, split: str) -> list[Clip]:
+        clips = [replace(clip, face=clip.truth) for clip in self.dataset.clips(split) if clip.truth is not None]
+        return clips[:2] if self.config["smoke"] else clips
+
+    def prepared(self, clips: Sequence[Clip]) -> list[Clip]:
+        return prepare_listed(self.config, self.model, clips).clips if clips else []
 
 
 def write_text(path: Path, text: str) -> None:

@@ -159,3 +159,15 @@ def test_unknown_names_suggest_a_neighbour(plugin):
 def test_a_missing_config_key_is_an_error_in_code_too(plugin):
     with pytest.raises(ConfigError, match="did you mean seed"):
         load(plugin)["sed"]
+
+
+def test_keys_of_older_programs_live_on(plugin, tmp_path, caplog):
+    settings = plugin / "model" / "Mumble.yaml"
+    settings.write_text(settings.read_text() + 'renamed: {netWidth: Mumble.width, fast: deterministic, gpu_ids: ""}\n')
+    (tmp_path / "old.yaml").write_text("netWidth: 0.5\nfast: 0\ngpu_ids: 3\n")
+    config = load(plugin, "netWidth=0.75", files=[tmp_path / "old.yaml"])
+    assert config["Mumble.width"] == 0.75 and config.origin("Mumble.width") == "--netWidth=0.75"
+    assert config["deterministic"] is False and "netWidth" not in config
+    assert [record.getMessage() for record in caplog.records] == ["without effect here: gpu_ids."]
+    with pytest.raises(ConfigError, match="netWidth: expected a number, got 'wide'"):
+        load(plugin, "netWidth=wide")

@@ -8,12 +8,17 @@ import pytest
 
 from talkingface.cli import main, parse_arguments
 from talkingface.config import Config
+from talkingface.model.pc_avs import PC_AVS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "checkpoints" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"(?:python run_talkingface\.py|python -m talkingface|talkingface (?=generate|score|doctor))[^`\n|]*")
 EXAMPLES = sorted({command.strip() for page in PAGES for command in COMMAND.findall(page.read_text()) if "NAME" not in command})
 SLOW = "--model=Wav2Lip --dataset=demo"
+SMALL = {  # model -> sizes of the weights in `place`
+    "Wav2Lip": ["--Wav2Lip.width=0.1", "--Wav2Lip.image_size=48"],
+    "PC_AVS": ["--PC_AVS.width=0.1", "--PC_AVS.image_size=64", "--face.detector=dlib"],
+}
 
 
 def words(command: str) -> list[str]:
@@ -37,6 +42,7 @@ def place(tmp_path_factory):
         takes = sorted(Path("dataset/demo-smoke").rglob("clip_0?.mp4"))
         copies = {
             "face.mp4": takes[0],
+            "pose.mp4": takes[1],
             "videos/a.mp4": takes[0],
             "real/a.mp4": takes[1],
             "my_videos/a.mp4": takes[0],
@@ -50,13 +56,14 @@ def place(tmp_path_factory):
         weights = Path("checkpoints/Wav2Lip")
         weights.mkdir(parents=True)
         (weights / "wav2lip_gan.pth").write_bytes(Path("saved/RUN/weights/generator.safetensors").read_bytes())
+        PC_AVS(width=0.1, image_size=64).save(Path("checkpoints/PC_AVS"))
         yield folder
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_an_example_is_a_command(command):
     arguments = parse_arguments(words(command))
-    arguments.take("face", "audio", "pose", "output", "truth", "config_files")
+    arguments.take("face", "audio", "pose", "mouth", "output", "truth", "config_files")
     Config.load(flags=[flag for flag in arguments.flags if flag[0] != "resume"])
 
 
@@ -66,7 +73,7 @@ def test_an_example_is_a_command(command):
 )
 def test_an_example_runs(command, place, monkeypatch, capsys):
     monkeypatch.chdir(place)
-    small = ["--Wav2Lip.width=0.1", "--Wav2Lip.image_size=48"] if "Wav2Lip" in command and "RUN" not in command else []
+    small = next((flags for model, flags in SMALL.items() if model in command and "RUN" not in command), [])
     code = main([*words(command), *small, "--quiet"])
     assert code == 0, capsys.readouterr().err
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from talkingface.dataset.base import SPLITS, Clip
@@ -79,3 +79,25 @@ def at(point: float, shares: Mapping[str, float]) -> str:
         if point < end:
             return split
     return split
+
+
+def held_back(clips: Sequence[Clip], every: int = 8) -> tuple[list[Clip], list[Clip]]:
+    """Clips to train on, and clips of the same speakers that are kept back to see whether they are known again.
+
+    One of `every` clips of each speaker is kept back, another one for each speaker, so that where all say the same things in
+    the same order, all things stay in both parts. Of a speaker with fewer than `every` clips, one; with one clip, none.
+
+    Returns:
+        (training, kept back), each in the order of `clips`.
+    """
+    places: dict[str, int] = {}
+    counts = Counter(clip.speaker or clip.name for clip in clips)
+    turns = {speaker: turn for turn, speaker in enumerate(sorted(counts))}
+    kept, back = [], []
+    for clip in clips:
+        speaker = clip.speaker or clip.name
+        place = places[speaker] = places.get(speaker, -1) + 1
+        cycle = min(every, counts[speaker])
+        away = cycle > 1 and place % cycle == turns[speaker] % cycle
+        (back if away else kept).append(clip)
+    return kept, back

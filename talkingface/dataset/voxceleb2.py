@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from talkingface.dataset.base import Clip
-from talkingface.dataset.folder import Folder, walk
+from talkingface.dataset.base import Clip, checked
+from talkingface.dataset.folder import Folder, numbered, pair_name, rows, walk
+from talkingface.dataset.pose import checked_pose, with_poses
 from talkingface.dataset.split import split_by_speaker
+from talkingface.errors import DatasetError
 from talkingface.registry import DATASETS
 
 PARTS = ("dev", "test")
@@ -27,14 +30,43 @@ class VoxCeleb2(Folder):
         val_fraction: share of the speakers for validation.
         test_fraction: share of the speakers for test, where the official test part is absent.
         cross: test clips say what the next test clip of another speaker says (there is no truth then).
+        pose: whose head motion the test clips follow: see `with_poses`.
+        pose_list: text or CSV file of `video pose` a line: the test clips, and the videos whose head motion they follow.
     """
 
     line_format = "dev/mp4/<speaker>/<video>/<clip>.mp4"
 
     def __init__(
-        self, root: Path | str = "dataset/voxceleb2", val_fraction: float = 0.05, test_fraction: float = 0.05, cross: bool = False
+        self,
+        root: Path | str = "dataset/voxceleb2",
+        val_fraction: float = 0.05,
+        test_fraction: float = 0.05,
+        cross: bool = False,
+        pose: str = "",
+        pose_list: Path | str = "",
     ):
         super().__init__(root, val_fraction=val_fraction, test_fraction=test_fraction, cross=cross)
+        self.pose_rule = checked_pose("voxceleb2.pose", pose)
+        self.pose_list = Path(pose_list).expanduser() if pose_list else None
+
+    def clips(self, split: str) -> list[Clip]:
+        if split == "test" and self.pose_list:
+            return checked(numbered([self.driven(line) for line in rows(self.pose_list)]))
+        clips = super().clips(split)
+        return with_poses(clips, self.pose_rule) if split == "test" else clips
+
+    def driven(self, line: str) -> Clip:
+        """The clip of a line 'video pose' of the pose list.
+
+        Raises:
+            DatasetError: the line is not so.
+        """
+        names = self.columns(line)
+        if len(names) != 2:
+            raise DatasetError(f"{getattr(line, 'where', self.pose_list)}: expected 'video pose', got {str(line)!r}.")
+        video, pose = (self.path(name, line) for name in names)
+        clip = self.found(video)
+        return replace(clip, name=pair_name(clip.name, self.name(pose)), pose=pose)
 
     def videos(self) -> list[Path]:
         """The clips of the official folders, or all videos below the root where there are none."""

@@ -8,7 +8,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-BORDERS = {"black": cv2.BORDER_CONSTANT, "edge": cv2.BORDER_REPLICATE, "mirror": cv2.BORDER_REFLECT_101}
+BORDERS = {
+    "black": cv2.BORDER_CONSTANT,
+    "grey": cv2.BORDER_CONSTANT,
+    "edge": cv2.BORDER_REPLICATE,
+    "mirror": cv2.BORDER_REFLECT_101,
+}
+GREY = 127
+LEAST_SCALE = 0.5  # below this a picture has to be reduced before it is warped
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:
@@ -59,6 +66,38 @@ def crop(frame: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: s
         frame: (H, W) or (H, W, C), uint8 or float32.
         matrix: from the frame to the crop.
         size: width and height of the crop.
-        border: what lies outside the frame: "black", "edge" (its last pixels) or "mirror".
+        border: what lies outside the frame: "black", "grey" (127), "edge" (its last pixels) or "mirror".
     """
-    return cv2.warpAffine(frame, np.asarray(matrix, np.float64), size, flags=cv2.INTER_LINEAR, borderMode=BORDERS[border])
+    matrix, value = np.asarray(matrix, np.float64), (GREY if border == "grey" else 0,) * 4
+    return cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_LINEAR, borderMode=BORDERS[border], borderValue=value)
+
+
+def reduced_crop(frame: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: str = "black") -> np.ndarray:
+    """`crop` of a picture that is reduced first where the map would skip pixels of it."""
+    scale = float(np.hypot(*matrix[:, 0]))
+    if scale < LEAST_SCALE:
+        factor = scale / LEAST_SCALE
+        frame = cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        matrix = np.column_stack((matrix[:, :2] / factor, matrix[:, 2]))
+    return crop(frame, matrix, size, border)
+
+
+# --- maps over time ---------------------------------------------------------------------------------------------------
+
+
+def held(known: np.ndarray) -> np.ndarray:
+    """(T,) the frame that each frame takes after: itself, or the last known one before it, or the first known one."""
+    last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
+    return np.where(last < 0, np.flatnonzero(known)[0], last)
+
+
+def smoothed(maps: np.ndarray, frames: float) -> np.ndarray:
+    """Maps (T, 2, 3), averaged with Gaussian weights whose deviation is a number of frames; 0 = as they are.
+
+    Means of similarity maps are similarity maps: a crop that shakes or breathes with each twitch of a landmark calms down.
+    """
+    if not frames:
+        return maps
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(maps, frames, axis=0, mode="nearest")

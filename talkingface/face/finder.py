@@ -21,7 +21,7 @@ from talkingface.errors import ConfigError, FaceError, MediaError
 from talkingface.face.detect import BACK_ENDS, default_back_end, make_detector, make_landmarker
 from talkingface.face.landmarks import LandmarkTrack, face_box, find_landmarks, read_landmarks
 from talkingface.face.shots import content_changes, scene_cuts
-from talkingface.face.track import RULES, FaceTrack, track_face
+from talkingface.face.track import SELECTIONS, FaceTrack, selection, track_face
 from talkingface.media.files import atomic, content_hash
 from talkingface.media.files import cache_dir as default_cache_dir
 from talkingface.media.video import Video
@@ -57,7 +57,8 @@ class FaceFinder:
         detector: "face_alignment", "dlib", "s3fd" (checkpoints/Wav2Lip/s3fd.pth), "files" (nothing but files) or "auto":
             face_alignment, or dlib where its weights are not on this disk and cannot be fetched.
         landmarks_dir: folder of precomputed landmarks; "" is none.
-        select: which of several faces: "largest", "left", "right", "center" or "first" (the detector's).
+        select: which of several faces: "largest", "left", "right", "center", "first" (the detector's), a number ("2" is the
+            second from the left) or a box ("x1 y1 x2 y2": the face nearest to it).
         smooth: frames over which boxes are averaged, odd; 1 is off.
         max_gap: frames without a detection that are bridged by interpolation.
         cache_dir: where results are kept; by default $TALKINGFACE_CACHE or ~/.cache/talkingface.
@@ -78,7 +79,7 @@ class FaceFinder:
         checkpoints_dir: Path | str = "checkpoints",
     ):
         _check("detector", detector, detector in BACK_ENDS, f"one of {', '.join(BACK_ENDS)}")
-        _check("select", select, select in RULES, f"one of {', '.join(RULES)}")
+        _check("select", select, _is_selection(select), f"one of {SELECTIONS}")
         _check("smooth", smooth, smooth > 0 and smooth % 2 == 1, "an odd number of frames")
         _check("max_gap", max_gap, max_gap >= 0, "0 or more frames")
         self.landmarks_dir = Path(landmarks_dir).expanduser() if landmarks_dir else None
@@ -224,6 +225,14 @@ class FaceFinder:
         except (MediaError, OSError) as error:
             log.warning("faces are not kept for next time: %s", error)
         return found
+
+
+def _is_selection(select: str) -> bool:
+    try:
+        selection(select)
+    except ValueError:
+        return False
+    return True
 
 
 def _check(name: str, value: Any, good: bool, expected: str) -> None:

@@ -34,10 +34,12 @@ class FaceTrack(NamedTuple):
     Attributes:
         boxes: (T, 4) float32 x1, y1, x2, y2 in pixels, forehead to chin, within the frame; NaN where there is no face.
         notes: (T) "" where the face was found, else the reason: "bridged" (an interpolated box) or "no face" (NaN).
+        cuts: frames where the pictures tell that a new shot begins; none are known where landmarks came from a file.
     """
 
     boxes: np.ndarray
     notes: list[str]
+    cuts: Sequence[int] = ()
 
 
 Rule = Callable[[np.ndarray, float], float]
@@ -48,6 +50,27 @@ RULES: Mapping[str, Rule] = {
     "center": lambda face, width: abs(face[0] + face[2] - width),
     "first": lambda face, width: 0.0,
 }
+SELECTIONS = f"{', '.join(RULES)}, a number (1 is the leftmost face) or a box 'x1 y1 x2 y2'"
+
+
+def selection(select: str) -> Callable[[np.ndarray, int], int]:
+    """The function (faces (N, 5), width of the frame) -> the number of the face to follow.
+
+    Args:
+        select: one of `SELECTIONS`: of a box, the face with the nearest center; of a number, too large means the last one.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if select in RULES:
+        return lambda faces, width: min(range(len(faces)), key=lambda i: RULES[select](faces[i], width))
+    numbers = [float(number) for number in select.replace(",", " ").split()]
+    if len(numbers) == 4:
+        center = np.array([numbers[0] + numbers[2], numbers[1] + numbers[3]])
+        return lambda faces, width: int(np.argmin(np.linalg.norm(faces[:, :2] + faces[:, 2:4] - center, axis=1)))
+    if len(numbers) == 1 and numbers[0] >= 1 and numbers[0] == int(numbers[0]):
+        return lambda faces, width: int(np.argsort(faces[:, 0] + faces[:, 2])[min(int(numbers[0]), len(faces)) - 1])
+    raise ValueError(select)
 
 
 def track_face(
@@ -64,11 +87,12 @@ def track_face(
         faces: per frame (N, 5) x1, y1, x2, y2, score; any order ("first" takes the first).
         size: width and height of the frames.
         cuts: frames where a new shot begins.
-        select: one of `RULES`.
+        select: one of `SELECTIONS`.
         smooth: frames to average over, odd; 1 is off.
         max_gap: longest gap to bridge, frames.
     """
-    boxes, runs = _follow(faces, set(cuts), lambda face: RULES[select](face, size[0]), max_gap)
+    choose = selection(select)
+    boxes, runs = _follow(faces, set(cuts), lambda found: choose(found, size[0]), max_gap)
     notes = [NO_FACE] * len(boxes)
     for run in range(runs.max(initial=-1) + 1):
         known = np.flatnonzero(runs == run)
@@ -78,11 +102,11 @@ def track_face(
         for t in span:
             notes[t] = "" if runs[t] == run else BRIDGED
     limits = np.array([*size, *size], boxes.dtype)
-    return FaceTrack(np.clip(boxes, 0, limits).astype(np.float32), notes)
+    return FaceTrack(np.clip(boxes, 0, limits).astype(np.float32), notes, sorted(cuts))
 
 
 def _follow(
-    faces: Sequence[np.ndarray], cuts: Collection[int], rule: Callable[[np.ndarray], float], max_gap: int
+    faces: Sequence[np.ndarray], cuts: Collection[int], choose: Callable[[np.ndarray], int], max_gap: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Per frame the box of the followed face (T, 4), and the number of its run (T): -1 where it was not found."""
     boxes, runs = np.full((len(faces), 4), np.nan), np.full(len(faces), -1)
@@ -104,7 +128,7 @@ def _follow(
             continue
         if same < 0 or lost or cut:
             run += 1
-        chosen = same if same >= 0 and not lost else min(range(len(found)), key=lambda i: rule(found[i]))
+        chosen = same if same >= 0 and not lost else choose(found)
         boxes[t], runs[t] = found[chosen, :4], run
         last, alone, cut = t, len(found) == 1, False
     return boxes, runs

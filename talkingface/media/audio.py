@@ -178,7 +178,7 @@ def check_wav(wav: np.ndarray, name: str) -> None:
         raise MediaError(f"{name}: the sound holds samples that are not numbers (NaN or infinity).")
 
 
-def melspectrogram(wav: np.ndarray) -> np.ndarray:
+def melspectrogram(wav: np.ndarray, reflect: bool = True) -> np.ndarray:
     """Log-mel energies as Wav2Lip hears them (its audio.py, with librosa 0.7).
 
     Pre-emphasis 0.97; STFT of 800 samples every 200, Hann, centred, reflected at both ends; amplitude; 80 Slaney bands
@@ -186,6 +186,7 @@ def melspectrogram(wav: np.ndarray) -> np.ndarray:
 
     Args:
         wav: (N,) mono in [-1, 1] at 16 kHz.
+        reflect: continue the speech beyond its ends by its mirror image; else by silence, as librosa does since 0.9.
 
     Returns:
         (80, S) float32 in [-4, 4], 80 columns per second, S = 1 + N // 200.
@@ -201,18 +202,21 @@ def melspectrogram(wav: np.ndarray) -> np.ndarray:
     mel = np.empty((80, columns), np.float32)
     for first in range(0, columns, BLOCK):
         last = min(first + BLOCK, columns)
-        spectrum = np.fft.rfft(_emphasized_frames(wav, first, last) * _hann()).astype(np.complex64)
-        mel[:, first:last] = _mel_filters() @ np.abs(spectrum).T
+        spectrum = np.fft.rfft(_emphasized_frames(wav, first, last, reflect) * _hann()).astype(np.complex64)
+        mel[:, first:last] = mel_filters(WINDOW, 55.0, 7600.0) @ np.abs(spectrum).T
     decibels = 20 * np.log10(np.maximum(1e-5, mel)) - 20
     return np.clip(8 * (decibels + 100) / 100 - 4, -4, 4)
 
 
-def _emphasized_frames(wav: np.ndarray, first: int, last: int) -> np.ndarray:
-    """(last - first, 800) float64: the frames of columns first .. last - 1 of the pre-emphasized, reflected speech."""
-    positions = np.abs(np.arange(first * HOP, (last - 1) * HOP + WINDOW) - WINDOW // 2)
+def _emphasized_frames(wav: np.ndarray, first: int, last: int, reflect: bool) -> np.ndarray:
+    """(last - first, 800) float64: the frames of columns first .. last - 1 of the pre-emphasized speech."""
+    places = np.arange(first * HOP, (last - 1) * HOP + WINDOW) - WINDOW // 2
+    positions = np.abs(places)
     positions = np.where(positions < len(wav), positions, 2 * (len(wav) - 1) - positions)
     before = np.where(positions > 0, wav[positions - 1], 0.0)
     emphasized = wav[positions] - 0.97 * before.astype(np.float64)
+    if not reflect:
+        emphasized[(places < 0) | (places >= len(wav))] = 0
     return sliding_window_view(emphasized, WINDOW)[::HOP]
 
 
@@ -221,12 +225,20 @@ def _hann() -> np.ndarray:
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
 
 
-@lru_cache(maxsize=1)
-def _mel_filters() -> np.ndarray:
-    """(80, 401) float32: librosa.filters.mel(sr=16000, n_fft=800, n_mels=80, fmin=55, fmax=7600), without its slow import."""
-    low, high = _hertz_to_slaney(np.array([55.0, 7600.0]))
-    edges = _slaney_to_hertz(np.linspace(low, high, 82))
-    ramps = edges[:, None] - np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
+@lru_cache(maxsize=8)
+def mel_filters(window: int, low: float, high: float, bands: int = 80) -> np.ndarray:
+    """Triangles on Slaney's scale, each of area 1, without librosa's slow import.
+
+    Args:
+        window: samples of a transform, at 16 kHz.
+        low, high: hertz.
+
+    Returns:
+        (bands, 1 + window // 2) float32: librosa.filters.mel(sr=16000, n_fft=window, n_mels=bands, fmin=low, fmax=high).
+    """
+    lowest, highest = _hertz_to_slaney(np.array([low, high]))
+    edges = _slaney_to_hertz(np.linspace(lowest, highest, bands + 2))
+    ramps = edges[:, None] - np.fft.rfftfreq(window, 1 / SAMPLE_RATE)
     widths = np.diff(edges)[:, None]
     triangles = np.maximum(0, np.minimum(-ramps[:-2] / widths[:-1], ramps[2:] / widths[1:]))
     return (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
@@ -273,9 +285,13 @@ def mel_chunks(mel: np.ndarray, fps: float) -> np.ndarray:
     Raises:
         MediaError: the speech is shorter than one window.
     """
-    count = math.ceil(mel.shape[1] * fps / MEL_RATE) + 1
-    starts = (np.arange(count) * (MEL_RATE / fps)).astype(np.int64)
-    return _windows(mel, starts[: 1 + np.count_nonzero(starts + MEL_WINDOW <= mel.shape[1])])
+    return _windows(mel, chunk_starts(mel.shape[1], fps))
+
+
+def chunk_starts(columns: int, fps: float) -> np.ndarray:
+    """(count,) int64: the first column of each window of `mel_chunks`."""
+    starts = (np.arange(math.ceil(columns * fps / MEL_RATE) + 1) * (MEL_RATE / fps)).astype(np.int64)
+    return np.minimum(starts[: 1 + np.count_nonzero(starts + MEL_WINDOW <= columns)], columns - MEL_WINDOW)
 
 
 def _windows(mel: np.ndarray, starts: np.ndarray) -> np.ndarray:

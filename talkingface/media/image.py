@@ -39,6 +39,24 @@ def read_image(path: Path | str) -> np.ndarray:
     return image
 
 
+def read_layer(path: Path | str) -> np.ndarray:
+    """Read a picture that is to lie over another: as `read_image`, but what is transparent stays so.
+
+    Returns:
+        (H, W, 4) uint8, R, G, B and opacity (255 = opaque), or (H, W, 3) where the file has no transparency.
+
+    Raises:
+        MediaError: as `read_image`.
+    """
+    import cv2
+
+    image = read_image(path)
+    raw = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if raw is None or raw.ndim != 3 or raw.shape[2] != 4:
+        return image
+    return cv2.cvtColor(raw if raw.dtype == np.uint8 else (raw // 257).astype(np.uint8), cv2.COLOR_BGRA2RGBA)
+
+
 def decode_image(data: bytes) -> np.ndarray | None:
     """The picture in the bytes of a file, as `read_image` returns it; None when there is none."""
     import cv2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,7 +16,7 @@ from talkingface.dataset.base import Clip
 from talkingface.errors import CheckpointError, MissingWeightsError
 from talkingface.face.finder import FaceFinder
 from talkingface.model.stage import Stage
-from talkingface.nn.weights import OPTIONAL, Weights, load_weights, read_weights, recognise, save_weights
+from talkingface.nn.weights import OPTIONAL, Weights, load_weights, read_networks, recognise, save_weights
 from talkingface.registry import MODELS
 
 log = logging.getLogger(__name__)
@@ -34,25 +34,41 @@ class Frame(NamedTuple):
     note: str = ""
 
 
+class View(NamedTuple):
+    """A further video of a clip: an input as the networks see it, say.
+
+    Attributes:
+        frames: (H, W, 3) uint8 RGB.
+        with_sound: it is written with the sound of the generated video.
+    """
+
+    frames: Iterable[np.ndarray]
+    with_sound: bool = False
+
+
 class Model(nn.Module):
     """Networks, the files they are published in, and the stages that train them.
 
     Attributes:
         files: network (an attribute of the model) -> its published file below checkpoints/<Model>/.
         other_files: network -> further names under which it is published.
+        entries: network -> its entry in its published file, where that holds several networks.
         folders: folders below checkpoints/ where the published files may lie; by default the model's name.
         stages: name -> Stage class, in training order.
         faces: how faces are found; the run puts its own configured finder here.
+        checkpoints_dir: where published weights are, for what a model can do with further networks; the run's own.
     """
 
     files: ClassVar[Mapping[str, str]] = {}
     other_files: ClassVar[Mapping[str, Sequence[str]]] = {}
+    entries: ClassVar[Mapping[str, str]] = {}
     folders: ClassVar[Sequence[str]] = ()
     stages: ClassVar[Mapping[str, type[Stage]]] = {}
 
     def __init__(self) -> None:
         super().__init__()
         self.faces = FaceFinder()
+        self.checkpoints_dir = Path("checkpoints")
 
     @property
     def name(self) -> str:
@@ -97,13 +113,15 @@ class Model(nn.Module):
             CheckpointError: a file is damaged, unsafe, or of another network.
         """
         path = Path(path).expanduser()
-        found = self.files_at(path)
-        for network, file in found.items():
-            self.load_network(network, read_weights(file), file)
+        found, loaded = self.files_at(path), []
+        for file in dict.fromkeys(found.values()):
+            for network, weights in self.read(file, [network for network in found if found[network] == file]).items():
+                self.load_network(network, weights, file)
+                loaded.append(network)
         for network in needed:
-            if network not in found:
-                raise MissingWeightsError(self._lacks(network, path, list(found)))
-        return list(found)
+            if network not in loaded:
+                raise MissingWeightsError(self._lacks(network, path, loaded))
+        return loaded
 
     def files_at(self, path: Path) -> dict[str, Path]:
         """Network -> the file at a path that holds it.
@@ -113,11 +131,11 @@ class Model(nn.Module):
             CheckpointError: the path is a file of no network of this model.
         """
         if path.is_file() or (path.suffix and not path.is_dir()):
-            return {self.network_of(read_weights(path), path): path}
+            return dict.fromkeys(self.networks_in(path), path)
         folder = path / "weights" if (path / "weights").is_dir() else path
         found = {}
         for network in self.files:
-            names = (f"{network}.safetensors", self.files[network], *self.other_files.get(network, ()))
+            names = (f"{network}.safetensors", *self.published_names(network))
             if (file := next((folder / name for name in names if (folder / name).is_file()), None)) is not None:
                 found[network] = file
         if not found:
@@ -127,6 +145,31 @@ class Model(nn.Module):
                 "or see checkpoints/README.md for published files."
             )
         return found
+
+    def networks_in(self, path: Path) -> list[str]:
+        """The networks of this model that a file may hold: those that are published together under its name, or by its content.
+
+        Raises:
+            MissingWeightsError: there is no such file.
+            CheckpointError: it holds no network of this model.
+        """
+        together = [network for network in self.entries if path.name in self.published_names(network)]
+        if together and path.is_file():
+            return together
+        held = read_networks(path, self.entries.values())
+        known = [network for network, entry in self.entries.items() if entry in held]
+        return known or [self.network_of(held[""], path)]
+
+    def read(self, file: Path, networks: Sequence[str]) -> dict[str, Weights]:
+        """The weights of networks that a file may hold; it is read once.
+
+        Raises:
+            CheckpointError: it is damaged, unsafe, or holds none of them.
+        """
+        held = read_networks(file, self.entries.values())
+        if "" in held:
+            return {networks[0] if len(networks) == 1 else self.network_of(held[""], file): held[""]}
+        return {network: held[self.entries[network]] for network in networks if self.entries.get(network) in held}
 
     def network_of(self, weights: Weights, path: Path) -> str:
         """The network of this model that a file holds, by the names in it.
@@ -159,9 +202,13 @@ class Model(nn.Module):
         load_weights(getattr(self, network), weights.state, source)
         log.info("%s: weights of %s", network, source)
 
+    def published_names(self, network: str) -> tuple[str, ...]:
+        """The names under which a network is published."""
+        return (self.files[network], *self.other_files.get(network, ()))
+
     def published(self, network: str, checkpoints_dir: Path) -> Path:
         """Where a network's published file lies, or should lie."""
-        names = (self.files[network], *self.other_files.get(network, ()))
+        names = self.published_names(network)
         places = [Path(checkpoints_dir) / folder / name for folder in self.folders or (self.name,) for name in names]
         return next((place for place in places if place.is_file()), places[0])
 
@@ -176,7 +223,10 @@ class Model(nn.Module):
             who = f", and stage {needed_by!r} needs it" if needed_by else ""
             train = f"Train it with --stages={network}, or see" if network in self.stages else "See"
             raise MissingWeightsError(f"{path} does not exist{who}. {train} checkpoints/README.md.")
-        self.load_network(network, read_weights(path), path)
+        held = self.read(path, [network])
+        if network not in held:
+            raise MissingWeightsError(self._lacks(network, path, []))
+        self.load_network(network, held[network], path)
 
     def save(self, folder: Path, owned: Mapping[str, nn.Module] | None = None) -> None:
         """Write `<network>.safetensors` for each network in `files`, with `sizes` beside the tensors.
@@ -189,8 +239,10 @@ class Model(nn.Module):
             save_weights(Path(folder) / f"{network}.safetensors", module.state_dict(), {"model": self.name, **self.sizes()})
 
     def _lacks(self, network: str, path: Path, found: Sequence[str]) -> str:
-        names = " or ".join((f"{network}.safetensors", self.files[network], *self.other_files.get(network, ())))
-        return f"{path} holds {', '.join(found)} of {self.name}, and not the {network} ({names}), which is needed here."
+        names = " or ".join((f"{network}.safetensors", *self.published_names(network)))
+        entry = f", entry {self.entries[network]}" if network in self.entries else ""
+        holds = f"holds {', '.join(found)} of {self.name}, and not" if found else "does not hold"
+        return f"{path} {holds} the {network} ({names}{entry}), which is needed here."
 
 
 def _names(state: Mapping[str, torch.Tensor]) -> set[str]:
@@ -220,3 +272,15 @@ class TalkingFace(Model):
 
         video = Video(clip.face)
         return 25.0 if video.is_still else video.fps
+
+    def sound(self, clip: Clip) -> Path | np.ndarray | None:
+        """The sound of the generated video, a file or samples at 16 kHz; it begins with the first frame. None: there is none."""
+        return clip.audio
+
+    def real(self, clip: Clip) -> Iterable[np.ndarray] | None:
+        """The real frames as `generate` shows the face, where it cuts or aligns it; None: as they are in `clip.truth`."""
+        return None
+
+    def views(self, clip: Clip, video: Path) -> Mapping[str, View]:
+        """Further videos of a clip that was generated, by their names; they are written into a folder of the video's name."""
+        return {}

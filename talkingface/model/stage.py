@@ -25,10 +25,12 @@ class Stage(nn.Module, ABC):
     Attributes:
         needs: networks of the model that must be trained or loaded before this stage can start.
         monitor: the validation loss that decides which checkpoint is best; "" is the weighted sum of all groups'.
+        left_out: why a run with these settings goes on with the next stage instead; "" = it trains.
     """
 
     needs: Sequence[str] = ()
     monitor: str = ""
+    left_out: str = ""
 
     def __init__(self, loss_weights: Mapping[str, float] | None = None):
         super().__init__()

@@ -86,6 +86,8 @@ def read_tensors(archive: zipfile.ZipFile) -> dict[str, Tensor]:
 class Replay:
     """Replays the instructions of a data.pkl on a stack of plain values."""
 
+    writer = "TorchScript"
+
     def __init__(self, archive: zipfile.ZipFile, folder: str):
         self.archive, self.folder = archive, folder
         self.stack: list[Any] = []
@@ -142,7 +144,7 @@ class Replay:
             if isinstance(stack[-1], Node) and isinstance(state, dict):
                 stack[-1].attributes.update(state)
         else:
-            raise RefusedError(f"its data use the instruction {opcode}, which TorchScript does not write")
+            raise RefusedError(f"its data use the instruction {opcode}, which {self.writer} does not need")
 
     def pop_mark(self) -> list[Any]:
         """What was put on the stack since the last mark."""

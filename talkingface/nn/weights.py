@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -55,20 +55,52 @@ def read_weights(path: Path | str, key: str = "") -> Weights:
         CheckpointError: the path is a folder, or the file is damaged, holds no weights, or holds code.
     """
     path = Path(path)
+    container, content = _content(path)
+    state, extra = _unwrap(content, path, key)
+    return Weights(_plain_names(state, path), extra, container)
+
+
+def read_networks(path: Path | str, entries: Iterable[str]) -> dict[str, Weights]:
+    """The networks of a file that may hold several, read once.
+
+    Args:
+        entries: their names in the file.
+
+    Returns:
+        Entry -> weights, of those entries that the file has; or "" -> weights, of a file that has none of them and holds one
+        network.
+
+    Raises:
+        MissingWeightsError, CheckpointError: as `read_weights`.
+    """
+    path = Path(path)
+    container, content = _content(path)
+    is_held = {entry: isinstance(content, Mapping) and isinstance(content.get(entry), Mapping) for entry in entries}
+    found = {}
+    for entry in [entry for entry, held in is_held.items() if held] or [""]:
+        state, extra = _unwrap(content, path, entry)
+        found[entry] = Weights(_plain_names(state, path), extra, container)
+    return found
+
+
+def _content(path: Path) -> tuple[str, Any]:
+    """(container, content) of a file.
+
+    Raises:
+        MissingWeightsError, CheckpointError: as `read_weights`.
+    """
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; name one file of weights in it (.pth, .pt, .model or .safetensors).")
     if not path.exists():
         raise MissingWeightsError(f"{path} does not exist; checkpoints/README.md says where published weights come from.")
     try:
-        container, content = _read(path)
+        return _read(path)
     except CheckpointError:
         raise
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # arbitrary bytes make the parsers of torch, zip and safetensors raise anything
         raise _refused(path, error) from error
-    state, extra = _unwrap(content, path, key)
-    return Weights(_plain_names(state, path), extra, container)
 
 
 def _read(path: Path) -> tuple[str, Any]:
@@ -80,7 +112,7 @@ def _read(path: Path) -> tuple[str, Any]:
     if start[8:9] == b"{":
         return "safetensors", _read_safetensors(path)
     if start.startswith(LEGACY_MAGIC):
-        return "torch-legacy", _torch_load(path, mmap=False)
+        return "torch-legacy", read_safely(path)
     raise CheckpointError(f"{path} {_what_else(start)}")
 
 
@@ -111,22 +143,33 @@ def _read_zip(path: Path) -> tuple[str, Any]:
             raise CheckpointError(f"{path} claims more content than it has: it is damaged. Fetch it again.")
         if is_torchscript(archive):
             return "torchscript", read_tensors(archive)
-    return "torch", _torch_load(path, mmap=True)
+    return "torch", read_safely(path, mmap=True)
 
 
-def _torch_load(path: Path, mmap: bool) -> Any:
+def read_safely(file: Path | BinaryIO, mmap: bool = False) -> Any:
     """torch's own reader, limited to tensors, plain values and the harmless types of `_harmless`."""
     with torch.serialization.safe_globals(_harmless()):
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
+
+
+class Unread:
+    """Stands for an object that a file holds and nobody needs, such as an optimizer: attributes, and none of its code."""
 
 
 def _harmless() -> list[Any]:
-    """What published files hold beside tensors: option lists (attributes without behavior) and numpy numbers and arrays."""
+    """What published files hold beside tensors: option lists (attributes without behavior), numpy numbers and arrays, and
+    whole optimizers, for which an object without behavior is made."""
     core: Any = (np._core if hasattr(np, "_core") else np.core).multiarray  # type: ignore[attr-defined]
     types: list[Any] = [argparse.Namespace, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}]
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         types += [(core.scalar, f"{module}.scalar"), (core._reconstruct, f"{module}._reconstruct")]
-    return types
+    types += [(Unread, f"torch.optim.{name.lower()}.{name}") for name in ("Adam", "AdamW", "SGD", "RMSprop")]
+    return [*types, (_plain_dict, "collections.defaultdict"), (dict, "builtins.dict")]
+
+
+def _plain_dict(*_: Any) -> dict:
+    """What is read in place of a dict with a default."""
+    return {}
 
 
 def _read_safetensors(path: Path) -> State:

@@ -78,7 +78,7 @@ def make_optimizer(parameters: list[nn.Parameter], settings: TrainingSettings) -
     if settings.optimizer == "SGD":
         return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
     cls = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[settings.optimizer]
-    return cls(parameters, lr=rate, betas=tuple(settings.betas), weight_decay=decay)
+    return cls(parameters, lr=rate, betas=tuple(settings.betas), weight_decay=decay, amsgrad=settings.amsgrad)
 
 
 def make_groups(stage: Stage, settings: TrainingSettings) -> dict[str, Group]:
@@ -116,20 +116,23 @@ def only_trainable(stage: Stage, groups: Mapping[str, Group]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def make_schedule(settings: TrainingSettings, length: int) -> Callable[[int], float]:
+def make_schedule(settings: TrainingSettings, length: int, per_epoch: int = 1) -> Callable[[int], float]:
     """Update (from 0) -> factor of the learning rate; a function of the update alone, so that a resumed training follows it.
 
     Args:
         length: updates in the training, for schedules that have no length of their own.
+        per_epoch: updates in an epoch.
     """
-    return partial(factor, settings.schedule, settings.warmup_steps, settings.schedule_steps or length, settings.schedule_gamma)
+    end, hold = settings.schedule_steps or length, round(settings.hold_epochs * per_epoch)
+    return partial(factor, settings.schedule, settings.warmup_steps, end, settings.schedule_gamma, hold=hold)
 
 
-def factor(schedule: str, warmup: int, length: int, gamma: float, step: int) -> float:
-    """Rise over `warmup` updates; then constant, to 0 (cosine, linear), or by gamma per `length` (step, exponential)."""
+def factor(schedule: str, warmup: int, length: int, gamma: float, step: int, hold: int = 0) -> float:
+    """Rise over `warmup` updates, stay for `hold`; then constant, to 0 (cosine, linear) or by gamma per `length` (others)."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    if schedule == "constant":
+    warmup += hold
+    if schedule == "constant" or step < warmup:
         return 1.0
     if schedule == "step":
         return gamma ** ((step - warmup) // max(1, length))

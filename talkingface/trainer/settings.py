@@ -13,7 +13,7 @@ from talkingface.errors import ConfigError
 OPTIMIZERS = ("Adam", "AdamW", "SGD")
 SCHEDULES = ("constant", "cosine", "linear", "step", "exponential")
 PRECISIONS = ("no", "bf16", "fp16", "auto")
-OF_GROUPS = ("optimizer", "learning_rate", "betas", "weight_decay", "momentum", "clip_norm")
+OF_GROUPS = ("optimizer", "learning_rate", "betas", "amsgrad", "weight_decay", "momentum", "clip_norm")
 SMOKE_STEPS, SMOKE_BATCH = 2, 2
 
 
@@ -35,11 +35,13 @@ class TrainingSettings:
     optimizer: str = "Adam"
     learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)
+    amsgrad: bool = False
     weight_decay: float = 0.0
     momentum: float = 0.0
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schedule: str = "constant"
     warmup_steps: int = 0
+    hold_epochs: float = 0.0
     schedule_steps: int = 0
     schedule_gamma: float = 0.1
     clip_norm: float = 0.0
@@ -111,10 +113,10 @@ RANGES: dict[str, tuple[str, Test]] = {
     "precision": one_of(PRECISIONS), "optimizer": one_of(OPTIMIZERS),
     "learning_rate": ("a number above 0", number(0, above=True)),
     "betas": ("two numbers from 0 to below 1", lambda value: len(value) == 2 and all(DECAY[1](beta) for beta in value)),
-    "weight_decay": AT_LEAST_0, "momentum": DECAY,
+    "amsgrad": FLAG, "weight_decay": AT_LEAST_0, "momentum": DECAY,
     "groups": ("a table: group -> its settings", lambda value: all(isinstance(own, Mapping) for own in value.values())),
-    "schedule": one_of(SCHEDULES), "warmup_steps": COUNT, "schedule_steps": COUNT,
-    "schedule_gamma": ("a number above 0, at most 1", number(0, 1, above=True)),
+    "schedule": one_of(SCHEDULES), "warmup_steps": COUNT, "hold_epochs": AT_LEAST_0,
+    "schedule_steps": COUNT, "schedule_gamma": ("a number above 0, at most 1", number(0, 1, above=True)),
     "clip_norm": AT_LEAST_0, "ema": DECAY, "validate_every": COUNT, "validate_at_start": FLAG, "validation_batches": COUNT,
     "checkpoint_every": COUNT, "keep": COUNT, "patience": COUNT, "log_every": POSITIVE, "preview_every": COUNT,
     "nan_guard": FLAG, "start": TEXT, "tensorboard": FLAG, "wandb": TEXT,

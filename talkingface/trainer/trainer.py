@@ -439,7 +439,7 @@ class Trainer:
         set_seed(self.seed + self.rank, self.deterministic)
         checkpoint = self.find_checkpoint(resume)
         size = self.restore(checkpoint) if checkpoint is not None else 0
-        schedule = make_schedule(settings, self.length())
+        schedule = make_schedule(settings, self.length(), self.order.num_updates)
         for group in self.groups.values():
             group.set_schedule(schedule, self.progress.step)
         parallel.wait()

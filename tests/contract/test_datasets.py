@@ -53,7 +53,15 @@ def hdtf(root: Path) -> None:
             touch(root / f"WDA_Person{'ABCDEF'[speaker]}{clip}_000.mp4")
 
 
-LAYOUTS = {"folder": in_folders, "lrs2": lrs2, "voxceleb2": voxceleb2, "hdtf": hdtf}
+def lrw(root: Path) -> None:
+    """Three words in each split."""
+    for split in SPLITS:
+        for word in ("ABOUT", "ABSOLUTELY", "ABUSE"):
+            for clip in range(CLIPS):
+                touch(root / word / split / f"{word}_{clip:05d}.mp4")
+
+
+LAYOUTS = {"lrw": lrw, "DAVSDataset": lrw, "folder": in_folders, "lrs2": lrs2, "voxceleb2": voxceleb2, "hdtf": hdtf}
 
 
 @pytest.fixture
@@ -93,6 +101,8 @@ def test_clips_have_names_of_their_own_and_files(name, build):
 def test_no_speaker_is_in_two_splits_and_every_split_has_clips(name, build):
     dataset = build(name)
     speakers = {split: {clip.speaker for clip in dataset.clips(split)} for split in SPLITS}
+    if set().union(*speakers.values()) == {None}:
+        pytest.skip(f"{name} does not say who speaks; its splits are the official ones")
     assert all(speakers.values()) and None not in set().union(*speakers.values())
     assert sum(map(len, speakers.values())) == len(set().union(*speakers.values()))
 

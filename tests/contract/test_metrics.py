@@ -3,16 +3,19 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from talkingface.errors import MissingWeightsError, ScoreError
 from talkingface.media.video import Video, write_video
-from talkingface.metric.base import Column
-from talkingface.registry import METRICS, normalize
+from talkingface.metric.base import ClipSource, Column
+from talkingface.registry import METRICS, MODELS, normalize
 from tests.contract.toys import arguments, explained, settings_file
 
 every_metric = pytest.mark.parametrize("name", METRICS)
+every_metric_of_videos = pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if not metric.needs_model])
+every_metric_of_models = pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.needs_model])
 
 
 def score(metric, video, truth=None, audio=None):
@@ -51,7 +54,7 @@ def test_no_two_metrics_share_a_column():
     assert max(counts.values()) == 1
 
 
-@every_metric
+@every_metric_of_videos
 def test_scores_are_in_their_range_and_the_real_video_is_the_best(name, world, clip):
     metric, video, truth = world.metric(name), Video(clip.face), Video(clip.truth)
     other = score(metric, video, truth if metric.needs_truth else None, clip.audio if metric.needs_audio else None)
@@ -66,7 +69,7 @@ def test_scores_are_in_their_range_and_the_real_video_is_the_best(name, world, c
         assert own[key] > other[key] if column.higher_is_better else own[key] < other[key]
 
 
-@every_metric
+@every_metric_of_videos
 def test_a_score_is_the_same_each_time_and_leaves_no_note_for_the_next(name, world, clip, monkeypatch, tmp_path):
     truth = Video(clip.truth)
     scores = []
@@ -85,7 +88,7 @@ def test_the_protocol_is_plain_and_the_same_each_time(name, world):
     assert "version" in protocol and json.loads(json.dumps(protocol)) == protocol == world.metric(name).protocol()
 
 
-@every_metric
+@every_metric_of_videos
 def test_what_is_missing_is_said(name, world, clip, tmp_path):
     metric = world.metric(name)
     if metric.needs_truth:
@@ -95,3 +98,26 @@ def test_what_is_missing_is_said(name, world, clip, tmp_path):
         write_video(tmp_path / "mute.mp4", Video(clip.truth), 25)
         with pytest.raises(ScoreError, match=r"mute\.mp4 has no sound"):
             score(metric, Video(tmp_path / "mute.mp4"), Video(clip.truth) if metric.needs_truth else None)
+
+
+@every_metric_of_models
+def test_a_metric_of_models_says_which_model_it_cannot_score_and_scores_no_video(name, world, clip):
+    metric, (other, *_) = world.metric(name), [world.model(model) for model in MODELS if not hasattr(MODELS[model], "spaces")]
+    with pytest.raises(ScoreError, match=other.name):
+        metric.score_model(other, Nobody(world.clips("train")))
+    with pytest.raises(ScoreError, match=clip.truth.name):
+        metric.score(Video(clip.truth))
+
+
+class Nobody(ClipSource):
+    """Clips that each say a word, all at hand."""
+
+    def __init__(self, clips):
+        super().__init__()
+        self.clips = [replace(clip, word="papa") for clip in clips]
+
+    def listed(self, split):
+        return self.clips
+
+    def prepared(self, clips):
+        return list(clips)

@@ -84,11 +84,12 @@ class World:
         """The settings of a smoke run on the demo world."""
         tiny = {model: TINY[model]} if model in TINY else {}
         places = {"demo.root": str(self.folder / "demo"), "demo.workers": 1, "checkpoints_dir": str(self.folder / "checkpoints")}
-        return Config.load(model, "demo", overrides={"smoke": True, **tiny, **places, **(overrides or {})})
+        config = Config.load(model, "demo", overrides={"smoke": True, **tiny, **places, **(overrides or {})})
+        return config.replace({"demo.root": f"{config['demo.root']}-words"}, "tests") if config["demo.words"] else config
 
-    def clips(self, split: str) -> list[Clip]:
-        """The clips of a split; the world is made at the first call."""
-        config = self.config()
+    def clips(self, split: str, model: str = "") -> list[Clip]:
+        """The clips of a split, of the world that a model asks for; it is made at the first call."""
+        config = self.config(model)
         dataset = DATASETS["demo"](**config.section("demo"))
         dataset.build()
         return dataset.clips(split)
@@ -108,7 +109,7 @@ class World:
         """The two training clips with a model's features, made once."""
         if name not in self.prepared:
             model, folder = self.model(name), self.folder / "features" / name
-            self.prepared[name] = [prepare(model, clip, folder / clip.name) for clip in self.clips("train")]
+            self.prepared[name] = [prepare(model, clip, folder / clip.name) for clip in self.clips("train", name)]
         return self.prepared[name]
 
     def samples(self, name: str, stage: Stage, split: str = "train") -> Samples:

@@ -8,7 +8,7 @@ import pytest
 from talkingface.dataset.base import SPLITS
 from talkingface.dataset.demo import Demo, make_speaker, render_clip, sentence
 from talkingface.dataset.demo.motion import MOUTH, mouth_motion
-from talkingface.dataset.demo.phones import CONSONANTS, PAUSE, VOWELS, babble
+from talkingface.dataset.demo.phones import CONSONANTS, PAUSE, PHONES, VOWELS, WORDS, babble, one_word
 from talkingface.dataset.demo.voice import synthesize
 from talkingface.errors import ConfigError, DatasetError
 from talkingface.media.audio import load_audio
@@ -148,6 +148,28 @@ def test_babble_lasts_as_long_as_asked(seconds):
 def test_babble_uses_all_phones():
     phones = babble(np.random.default_rng(1), 120.0)
     assert {s.phone for s in phones} == {PAUSE, *VOWELS, *CONSONANTS}
+
+
+@pytest.mark.parametrize("seconds", [0.6, 1.24])
+def test_words_are_said_whole_and_a_little_differently_each_time(seconds):
+    for word, phones in WORDS.items():
+        one, other = (one_word(np.random.default_rng(seed), word, seconds) for seed in (0, 1))
+        assert [s.phone for s in one] == [PAUSE, *phones.split(), PAUSE] and set(phones.split()) <= set(PHONES)
+        assert one[0].start == 0 and one[-1].end == seconds and one != other
+        assert abs((one[1].start + one[-2].end) / 2 - seconds / 2) < 0.1
+
+
+def test_in_a_world_of_words_everybody_says_every_word(tmp_path):
+    demo = Demo(tmp_path, **{**TINY, "clips": {"train": 4, "val": 2, "test": 1}, "speakers": {**ONE, "train": 2}, "words": 2})
+    assert [(clip.speaker, clip.word) for clip in map(demo.clip, demo.lines("train"))] == [
+        (f"speaker_0{speaker}", word) for speaker in (0, 1) for word in [*WORDS][:2] * 2
+    ]
+    demo.build()
+    (clip,) = demo.clips("test")
+    about = json.loads(clip.audio.with_suffix(".json").read_text())
+    assert about["word"] == clip.word == "banana"
+    assert [phone for phone, _, _ in about["phones"]] == [PAUSE, *WORDS["banana"].split(), PAUSE]
+    assert demo.fingerprint() != Demo(tmp_path, **TINY).fingerprint()
 
 
 def test_the_world_is_registered():

@@ -11,6 +11,7 @@ from talkingface.errors import CheckpointError, ConfigError, FaceError, MediaErr
 from talkingface.face.finder import FaceFinder
 from talkingface.face.track import FaceTrack
 from talkingface.media.audio import melspectrogram, write_audio
+from talkingface.media.edited import EditedVideo
 from talkingface.media.image import write_image
 from talkingface.media.video import Video, write_video
 from talkingface.model.wav2lip import Wav2Lip, data
@@ -429,15 +430,15 @@ def test_a_fixed_box_needs_no_detection_and_no_pads(tmp_path):
 
 def test_frames_are_resized_turned_and_cut_in_this_order(tmp_path):
     clip = make_clip(tmp_path)
-    view = data.View(clip.face, resize_factor=2, rotate=True, crop=[2, -1, 1, 30])
+    view = EditedVideo(clip.face, resize_factor=2, rotate=True, crop=[2, -1, 1, 30])
     frame = next(iter(view))
     assert (view.height, view.width) == frame.shape[:2] == (38, 29)
     assert np.abs(frame[0, 0].astype(int) - picture(0)[-4:-2, 4:6].mean((0, 1))).max() < 2
-    assert view.content_hash() != Video(clip.face).content_hash() == data.View(clip.face).content_hash()
+    assert view.content_hash() != Video(clip.face).content_hash() == EditedVideo(clip.face).content_hash()
     box = view.edit_boxes(np.array([[20.0, 12, 60, 60], [0, 0, 1, 1]]))
     assert box[0].tolist() == [5, 8, 29, 28] and np.isnan(box[1]).all()
     with pytest.raises(MediaError, match="nothing is left"):
-        next(iter(data.View(clip.face, crop=[70, 40, 0, -1])))
+        next(iter(EditedVideo(clip.face, crop=[70, 40, 0, -1])))
 
 
 def test_landmarks_of_the_file_serve_a_cropped_view(tmp_path):

@@ -67,11 +67,10 @@ def test_settings_of_groups_are_checked():
 
 
 def test_each_group_has_its_own_optimizer():
-    settings = TrainingSettings(
-        weight_decay=0.1, groups={"discriminator": {"optimizer": "SGD", "learning_rate": 0.5, "momentum": 0.3}}
-    )
-    groups = make_groups(ToyStage(), settings)
+    own = {"generator": {"amsgrad": True}, "discriminator": {"optimizer": "SGD", "learning_rate": 0.5, "momentum": 0.3}}
+    groups = make_groups(ToyStage(), TrainingSettings(weight_decay=0.1, groups=own))
     assert type(groups["generator"].optimizer) is torch.optim.Adam
+    assert groups["generator"].optimizer.defaults["amsgrad"] is True
     options = groups["discriminator"].optimizer.param_groups[0]
     assert (options["lr"], options["momentum"], options["weight_decay"]) == (0.5, 0.3, 0.1)
     assert groups["generator"].names[0] == "generator.0.weight"
@@ -108,6 +107,11 @@ def test_the_learning_rate_rises_first():
     assert [schedule(step) for step in (0, 1, 2, 3, 8, 13)] == pytest.approx([0.25, 0.5, 0.75, 1, 0.5, 0])
 
 
+def test_the_learning_rate_may_stay_for_some_epochs_before_it_falls():
+    schedule = make_schedule(TrainingSettings(warmup_steps=1, hold_epochs=2.5, schedule="linear"), length=16, per_epoch=2)
+    assert [schedule(step) for step in (0, 1, 5, 6, 11, 16)] == pytest.approx([0.5, 1, 1, 1, 0.5, 0])
+
+
 def test_a_schedule_goes_on_where_it_was():
     settings = TrainingSettings(learning_rate=2.0, schedule="cosine", warmup_steps=2)
     schedule, rates = make_schedule(settings, 10), []
@@ -123,7 +127,16 @@ def test_a_schedule_goes_on_where_it_was():
         assert again.learning_rate() == rates[step] == 2.0 * schedule(step)
 
 
-@pytest.mark.parametrize("options", [{}, {"optimizer": "AdamW"}, {"optimizer": "SGD", "momentum": 0.9}, {"optimizer": "SGD"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"amsgrad": True},
+        {"optimizer": "AdamW"},
+        {"optimizer": "SGD", "momentum": 0.9},
+        {"optimizer": "SGD"},
+    ],
+)
 def test_an_optimizer_is_restored_by_parameter_name(options):
     def step(groups):
         for i, parameter in enumerate(groups["generator"].parameters):

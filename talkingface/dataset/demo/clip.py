@@ -11,7 +11,7 @@ import numpy as np
 from talkingface.dataset.demo.head import Head
 from talkingface.dataset.demo.look import Look, Speaker
 from talkingface.dataset.demo.motion import head_motion, mouth_motion, still_mouth
-from talkingface.dataset.demo.phones import Segment, babble
+from talkingface.dataset.demo.phones import WORDS, Segment, babble, one_word
 from talkingface.dataset.demo.voice import synthesize
 
 
@@ -45,6 +45,16 @@ class RenderedClip:
 def babbled(speaker: Speaker, take: int, seconds: float, other: bool = False) -> list[Segment]:
     """The sentence of a speaker's take; with `other` the one that nobody hears, for a face that says something else."""
     return babble(chance(speaker, take, "other words" if other else "words"), seconds)
+
+
+def word_of(take: int, words: int, other: bool = False) -> str:
+    """What a take says in a world of so many words: all in turn; with `other` what a face says instead."""
+    return list(WORDS)[(take + other) % words]
+
+
+def pronounced(speaker: Speaker, take: int, seconds: float, words: int, other: bool = False) -> list[Segment]:
+    """The one word of a speaker's take; with `other` the one that nobody hears."""
+    return one_word(chance(speaker, take, "other words" if other else "words"), word_of(take, words, other), seconds)
 
 
 def render_clip(

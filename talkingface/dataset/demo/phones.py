@@ -79,6 +79,30 @@ PAUSE = "_"
 PHONES = {PAUSE: Phone((500, 1500, 2500), 0.0, duration=(0.14, 0.32), open=0.0, firmness=0.7), **VOWELS, **CONSONANTS}
 CODAS = ("m", "n", "s", "l", "f", "p", "sh")
 
+WORDS = {
+    "banana": "b ae n aa n aa",
+    "fossil": "f ao s eh l",
+    "kiwi": "k iy w iy",
+    "mama": "m aa m aa",
+    "movie": "m uw v iy",
+    "pesto": "p eh s t ao",
+    "sushi": "s uw sh iy",
+    "tattoo": "t ae t uw",
+    "lemon": "l eh m ao n",
+    "limo": "l iy m ao",
+    "papa": "p aa p aa",
+    "potato": "p ao t eh t ao",
+    "puma": "p uw m aa",
+    "salami": "s aa l aa m iy",
+    "sofa": "s ao f aa",
+    "taxi": "t ae k s iy",
+    "tofu": "t ao f uw",
+    "vanilla": "v ae n iy l aa",
+    "volley": "v ao l iy",
+    "wallaby": "w ao l aa b iy",
+}
+"""Words that this world can say, for clips of one word; worlds of few words have the first ones, which differ most."""
+
 
 class Segment(NamedTuple):
     """A phone of a sentence.
@@ -119,6 +143,20 @@ def babble(rng: np.random.Generator, seconds: float) -> list[Segment]:
                 segments, [PAUSE], [min(float(rng.uniform(*PHONES[PAUSE].duration)), seconds - tail - segments[-1].end)]
             )
             words_left = int(rng.integers(3, 6))
+
+
+def one_word(rng: np.random.Generator, word: str, seconds: float) -> list[Segment]:
+    """A word of WORDS about the middle of a clip of so many seconds, said a little differently each time.
+
+    Raises:
+        KeyError: the word is not in WORDS.
+    """
+    phones = WORDS[word].split()
+    lengths = np.array([rng.uniform(*PHONES[phone].duration) for phone in phones])
+    lengths *= min(1.0, 0.8 * seconds / lengths.sum())
+    before = (seconds - lengths.sum()) * rng.uniform(0.4, 0.6)
+    segments = said([Segment(PAUSE, 0.0, before)], phones, lengths, float(rng.uniform(0.9, 1.1)))
+    return [*segments, Segment(PAUSE, segments[-1].end, seconds)]
 
 
 def said(

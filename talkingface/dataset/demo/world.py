@@ -15,8 +15,10 @@ import numpy as np
 from tqdm import tqdm
 
 from talkingface.dataset.base import SPLITS, Clip, ClipDataset
-from talkingface.dataset.demo.clip import RenderedClip, babbled, render_clip
-from talkingface.dataset.demo.look import make_speaker
+from talkingface.dataset.demo.clip import RenderedClip, babbled, pronounced, render_clip, word_of
+from talkingface.dataset.demo.look import Speaker, make_speaker
+from talkingface.dataset.demo.phones import WORDS, Segment
+from talkingface.dataset.pose import checked_pose, with_poses
 from talkingface.dataset.workers import in_processes, num_cores
 from talkingface.errors import ConfigError, DatasetError
 from talkingface.media.audio import write_audio
@@ -48,11 +50,13 @@ class Job(NamedTuple):
         speaker: number of the speaker in the world.
         takes: how many clips.
         with_face: also record the face that says other words.
+        words: each clip is one of so many words; 0 = sentences.
     """
 
     speaker: int
     takes: int
     with_face: bool
+    words: int
 
 
 @DATASETS.register("demo")
@@ -64,19 +68,22 @@ class Demo(ClipDataset):
 
     Files, below `root`: `filelist/<split>.txt`, and per clip `<speaker>/clip_00` with the endings `.mp4` (picture and
     sound), `.wav` (the sound, lossless), `.landmarks.npz` (`landmarks` (T, 68, 2) pixels, `detected` (T,), `pose` (T, 3)
-    degrees, `mouth` (T, 5)) and `.json` (speaker, phones with times in seconds, offset in frames); test clips have a
+    degrees, `mouth` (T, 5)) and `.json` (speaker, word, phones with times in seconds, offset in frames); test clips have a
     `_face.mp4` with a `_face.landmarks.npz`.
 
     Args:
         root: where the world is made.
         speakers: split -> number of speakers; no speaker is in two splits.
         clips: split -> clips of each speaker.
+        words: 0: clips are sentences. Else each clip is one word, the speaker's takes going through a list of so many
+            words: a world for models that learn words, where who speaks says nothing of what is said.
         seconds: length of a clip.
         fps: frames per second.
         size: side of the square pictures, at least 64 pixels.
         sample_rate: of the sound, samples per second.
         seed: another number makes another world.
         workers: processes that make it; 0 = one per core.
+        pose: whose head motion the test clips follow: see `with_poses`.
     """
 
     def __init__(
@@ -84,17 +91,22 @@ class Demo(ClipDataset):
         root: Path | str = "dataset/demo",
         speakers: Mapping[str, int] = SPEAKERS,
         clips: Mapping[str, int] = TAKES,
+        words: int = 0,
         seconds: float = 3.0,
         fps: float = 25.0,
         size: int = 128,
         sample_rate: int = 16_000,
         seed: int = 2020,
         workers: int = 0,
+        pose: str = "",
     ):
         super().__init__(root)
+        self.pose_rule = checked_pose("demo.pose", pose)
         self.speakers, self.takes, self.workers = checked_counts("speakers", speakers), checked_counts("clips", clips), workers
+        self.words = words
         self.settings = Settings(float(seconds), float(fps), int(size), int(sample_rate), int(seed))
         for name, value, low, high in (
+            ("words", words, 0, len(WORDS)),
             ("seconds", seconds, 0.4, 600),
             ("fps", fps, 5, 120),
             ("size", size, 64, 1024),
@@ -116,7 +128,12 @@ class Demo(ClipDataset):
             audio=path.with_name(f"{path.name}.wav"),
             truth=truth,
             speaker=path.parent.name,
+            word=word_of(int(path.name.rpartition("_")[2]), self.words) if self.words else None,
         )
+
+    def clips(self, split: str) -> list[Clip]:
+        clips = super().clips(split)
+        return with_poses(clips, self.pose_rule) if split == "test" else clips
 
     def lines(self, split: str) -> list[str]:
         """Names of a split's clips.
@@ -132,11 +149,12 @@ class Demo(ClipDataset):
         """The speakers of a split."""
         first = sum(self.speakers[before] for before in SPLITS[: SPLITS.index(split)])
         for speaker in range(first, first + self.speakers[split]):
-            yield Job(speaker, self.takes[split], with_face=split == "test")
+            yield Job(speaker, self.takes[split], split == "test", self.words)
 
     def fingerprint(self) -> str:
         """Tells this world from others: 16 hexadecimal digits."""
-        text = json.dumps([VERSION, self.settings, self.speakers, self.takes], sort_keys=True)
+        about = [VERSION, self.settings, self.speakers, self.takes, *([self.words] if self.words else [])]
+        text = json.dumps(about, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def build(self) -> None:
@@ -158,7 +176,8 @@ class Demo(ClipDataset):
         for split in SPLITS:
             write_text(self.root / "filelist" / f"{split}.txt", "".join(f"{line}\n" for line in self.lines(split)))
         about = {"version": VERSION, **self.settings._asdict(), "speakers": self.speakers, "takes": self.takes}
-        write_text(manifest, json.dumps({"fingerprint": self.fingerprint(), **about, "clips": names}, indent=1))
+        written = {"fingerprint": self.fingerprint(), **about, "words": self.words, "clips": names}
+        write_text(manifest, json.dumps(written, indent=1))
 
     def make(self, jobs: list[Job]) -> None:
         """Record all clips, a speaker at a time, in several processes."""
@@ -202,15 +221,22 @@ def record_speaker(root: Path, settings: Settings, world: str, job: Job) -> int:
         if read_json(about).get("world") == world:
             continue
         about.unlink(missing_ok=True)
-        sentence = babbled(speaker, take, settings.seconds)
+        sentence = spoken(speaker, take, settings.seconds, job.words)
         clip = render_clip(speaker, sentence, take=take, **form)
         write_clip(stem, clip)
         if job.with_face:
-            other = babbled(speaker, take, settings.seconds, other=True)
+            other = spoken(speaker, take, settings.seconds, job.words, other=True)
             write_clip(stem.with_name(f"{stem.name}_face"), render_clip(speaker, other, take=take, **form), with_sound=False)
-        write_text(about, json.dumps({"world": world, "speaker": speaker.name, "kind": speaker.look.kind, **describe(clip)}))
+        who = {"speaker": speaker.name, "kind": speaker.look.kind}
+        what = {"word": word_of(take, job.words)} if job.words else {}
+        write_text(about, json.dumps({"world": world, **who, **what, **describe(clip)}))
         written += 1
     return written
+
+
+def spoken(speaker: Speaker, take: int, seconds: float, words: int, other: bool = False) -> list[Segment]:
+    """What is said in a take: one of so many words, or a sentence."""
+    return pronounced(speaker, take, seconds, words, other) if words else babbled(speaker, take, seconds, other)
 
 
 def write_clip(stem: Path, clip: RenderedClip, with_sound: bool = True) -> None:

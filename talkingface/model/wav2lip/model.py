@@ -16,6 +16,7 @@ from talkingface.errors import ConfigError, FaceError
 from talkingface.face.blend import paste
 from talkingface.face.landmarks import find_landmarks
 from talkingface.face.track import NO_FACE
+from talkingface.media.edited import EditedVideo
 from talkingface.media.video import Video
 from talkingface.model.base import Frame, TalkingFace
 from talkingface.model.stage import Stage
@@ -103,13 +104,13 @@ class Wav2Lip(TalkingFace):
         chunks = chain([next(chunks)], chunks)  # sound that cannot be used is said so before faces are searched
         yield from lip_sync(video, self.boxes(video), chunks, self.generator, self.batch_size)
 
-    def view(self, face: Path) -> data.View:
+    def view(self, face: Path) -> EditedVideo:
         """The face's video or still, as the options change it."""
         source = Video(face)
         stop = 0.5 / source.fps if self.static and not source.is_still else math.inf
-        return data.View(face, stop=stop, **self.edits)
+        return EditedVideo(face, stop=stop, **self.edits)
 
-    def boxes(self, video: data.View) -> np.ndarray:
+    def boxes(self, video: EditedVideo) -> np.ndarray:
         """(T, 4) int64 boxes of the face in what is shown, -1 where there is none.
 
         Raises:
@@ -123,7 +124,7 @@ class Wav2Lip(TalkingFace):
             return np.array([[left, top, right, bottom]])
         from_file = video.is_edited and find_landmarks(video.path, self.faces.landmarks_dir) is not None
         if from_file:  # landmarks in a file are of the frames as they are in the video
-            found = video.edit_boxes(self.faces.boxes(data.View(video.path, stop=video.stop)).boxes)
+            found = video.edit_boxes(self.faces.boxes(EditedVideo(video.path, stop=video.stop)).boxes)
         else:
             found = self.faces.boxes(video).boxes
         return data.face_boxes(found, self.pads, (video.width, video.height), self.smooth)
