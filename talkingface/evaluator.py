@@ -1,25 +1,38 @@
-"""Evaluator: videos and metrics -> Report (rows per clip, means, controls, text table, JSON)."""
+"""Evaluator: videos and metrics -> Report. Each video is decoded once for all metrics; controls are scored beside it."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from texttable import Texttable
+import numpy as np
 from tqdm import tqdm
 
-from talkingface import __version__
 from talkingface.errors import MissingWeightsError, ScoreError, TalkingFaceError
-from talkingface.media.files import atomic, content_hash
+from talkingface.media.files import content_hash
 from talkingface.media.video import Video
-from talkingface.metric.base import ClipSource, Column, Metric, ModelMetric
+from talkingface.metric.base import ClipSource, Metric, ModelMetric, SetFeatures, SetMetric, StreamedMetric, Watch
+from talkingface.metric.screening import Screening
+from talkingface.registry import LoadedFolders
+from talkingface.report import (
+    EARLY,
+    FROZEN,
+    LATE,
+    NOT_GENERATED,
+    REAL,
+    REAL_SHUFFLED,
+    SHIFT,
+    SHUFFLED,
+    Report,
+    Row,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -28,9 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PACKAGES = ("torch", "numpy", "av", "opencv-python", "opencv-python-headless")
-REAL, FROZEN, SHUFFLED = "real video", "frozen mouth", "shuffled audio"
-NOT_GENERATED = "not generated"
+GROUP = 8  # clips whose windows share batches
 
 
 @dataclass(frozen=True)
@@ -50,151 +61,47 @@ class Scored:
 
 
 @dataclass
-class Row:
-    """The scores of one clip.
+class Found:
+    """What one process found of some videos.
 
     Attributes:
-        scores: column -> value, of the metrics that could score it.
-        errors: metric -> why it could not.
-        notes: metric -> what to know about its score.
+        rows: of the videos, in their order.
+        controls: control -> rows of the clips that allow it.
+        features: metric -> of each video, the files of its features.
+        not_scored: metric -> why it cannot score any video.
     """
 
-    name: str
-    scores: dict[str, float] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, list[str]] = field(default_factory=dict)
-
-    @property
-    def error(self) -> str | None:
-        """All reasons in one line; None where every metric has scored the clip."""
-        metrics: dict[str, list[str]] = {}
-        for metric, reason in self.errors.items():
-            metrics.setdefault(reason, []).append(metric)
-        return " ".join(f"{', '.join(names)}: {reason}" for reason, names in metrics.items()) or None
-
-
-@dataclass
-class Report:
-    """What a set of videos scored, with all that is needed to read and to repeat it.
-
-    Attributes:
-        columns: column -> direction, range and unit.
-        metrics: metric -> its columns.
-        protocol: metric -> what has to be equal for two values to be comparable.
-        of_set: column -> value, of the metrics that score all clips together.
-        not_scored: metric -> why it has scored nothing at all (absent weights, no real videos).
-        controls: "real video", "frozen mouth", "shuffled audio" -> means of the sync metrics.
-        notes: what to know about the report as a whole.
-    """
-
-    model: str = ""
-    dataset: str = ""
-    clips: list[Row] = field(default_factory=list)
-    of_set: dict[str, float] = field(default_factory=dict)
-    columns: dict[str, Column] = field(default_factory=dict)
-    metrics: dict[str, list[str]] = field(default_factory=dict)
-    protocol: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    controls: dict[str, list[Row]] = field(default_factory=dict)
+    features: dict[str, list[dict[str, Path]]] = field(default_factory=dict)
     not_scored: dict[str, str] = field(default_factory=dict)
-    controls: dict[str, dict[str, float]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    environment: dict[str, str] = field(default_factory=lambda: environment())
 
-    @property
-    def means(self) -> dict[str, float]:
-        """Column -> plain mean over the clips that have it; columns that no clip has are left out."""
-        return column_means(self.columns, self.clips)
-
-    @property
-    def failures(self) -> int:
-        """Clips that could not be generated, or that a metric could not score."""
-        return sum(row.error is not None for row in self.clips)
-
-    @property
-    def counts(self) -> dict[str, dict[str, Any]]:
-        """Metric -> how many clips it scored, how many not, and the reasons with their number."""
-        counts = {}
-        for metric, names in self.metrics.items():
-            if any(name in self.of_set for name in names):
-                continue
-            reasons: dict[str, int] = {}
-            for row in self.clips:
-                reason = row.errors.get(metric, row.errors.get(NOT_GENERATED))
-                if reason is not None:
-                    reasons[reason] = reasons.get(reason, 0) + 1
-            scored = sum(any(name in row.scores for name in names) for row in self.clips)
-            counts[metric] = {"scored": scored, "failed": sum(reasons.values()), "reasons": reasons}
-        return counts
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as plain values: numbers rounded to 6 digits, None for what is not a finite number."""
-        clips = [
-            {"name": row.name, "scores": row.scores, "error": row.error, **({"notes": row.notes} if row.notes else {})}
-            for row in self.clips
-        ]
-        return plain(
-            {
-                "model": self.model,
-                "dataset": self.dataset,
-                "means": self.means,
-                "of_set": self.of_set,
-                "clips": clips,
-                "controls": self.controls,
-                "counts": self.counts,
-                "not_scored": self.not_scored,
-                "columns": {name: column._asdict() for name, column in self.columns.items()},
-                "protocol": self.protocol,
-                "notes": self.notes,
-                "environment": self.environment,
-            }
-        )
-
-    def save(self, folder: Path) -> Path:
-        """Write <folder>/report.json, whole or not at all. Returns its path."""
-        path = folder / "report.json"
-        with atomic(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        return path
-
-    def table(self, rows: int = 20, width: int = 120) -> str:
-        """The report as text: a row per clip (at most `rows`), means, counts and controls; what is of all clips together; and
-        what was not scored, and why.
-        """
-        names = [name for name in self.columns if any(name in row.scores for row in self.clips) or name in self.means]
-        lines = [[row.name, *cells(row.scores, names, missing="-")] for row in self.clips[:rows]]
-        if len(self.clips) > rows:
-            lines.append([f"... and {len(self.clips) - rows} more", *["" for _ in names]])
-        lines.append(["mean", *cells(self.means, names)])
-        lines.append(["clips scored", *(f"{sum(n in row.scores for row in self.clips)}/{len(self.clips)}" for n in names)])
-        lines += [[control, *cells(means, names)] for control, means in self.controls.items()]
-        header = ["clip", *(f"{name} {self.columns[name].arrow}".strip() for name in names)]
-        return "\n".join([draw(header, lines, width), *self.set_lines(width), *self.remarks()])
-
-    def set_lines(self, width: int) -> Iterator[str]:
-        """The values of all clips together as a table of their own, where there are any."""
-        if self.of_set:
-            lines = [[f"{name} {self.columns[name].arrow}".strip(), *cells(self.of_set, [name])] for name in self.of_set]
-            yield draw(["all clips together", "value"], lines, width)
-
-    def remarks(self, most: int = 5) -> Iterator[str]:
-        """One line for each metric that scored nothing, each kind of failure, and each note."""
-        for metric, reason in self.not_scored.items():
-            yield f"{metric} not scored: {reason}"
-        for row in [row for row in self.clips if row.error][:most]:
-            yield f"{row.name}: {row.error}"
-        if self.failures > most:
-            yield f"... and {self.failures - most} more clips with errors; all are in report.json."
-        yield from self.notes
+    def add(self, other: Found) -> None:
+        """Take over what was found of further videos."""
+        self.rows += other.rows
+        for control, rows in other.controls.items():
+            self.controls.setdefault(control, []).extend(rows)
+        for metric, features in other.features.items():
+            self.features.setdefault(metric, []).extend(features)
+        self.not_scored.update(other.not_scored)
 
 
 class Evaluator:
     """Scores videos with metrics. A clip that fails is recorded with its reason, and everything else goes on.
 
+    Controls show what a sync metric can tell on this data. Only metrics with `needs_audio` are asked. "real video": the
+    truth. "frozen mouth": the first generated frame, repeated. "shuffled audio": the generated video with the sound of the
+    next clip that says something else; "real, shuffled audio": likewise the truth. "real, sound 5 frames late" and
+    "early": the truth with its sound moved.
+
     Args:
         metrics: name -> Metric.
+        controls: also score the controls.
+        workers: processes; 1 = this one.
     """
 
-    def __init__(self, metrics: Mapping[str, Metric]):
-        self.metrics = dict(metrics)
+    def __init__(self, metrics: Mapping[str, Metric], controls: bool = False, workers: int = 1):
+        self.metrics, self.with_controls, self.workers = dict(metrics), controls, workers
 
     def evaluate(
         self,
@@ -216,20 +123,139 @@ class Evaluator:
             columns={name: column for metric in self.metrics.values() for name, column in metric.columns.items()},
             metrics={name: list(metric.columns) for name, metric in self.metrics.items()},
         )
-        without_truth = not any(scored.truth for scored in videos)
-        for name, metric in self.metrics.items():
-            if metric.needs_model:
-                report.not_scored[name] = "it scores a model, and only videos were given."
-            elif metric.needs_truth and without_truth and videos:
-                report.not_scored[name] = "it compares with real videos and none were given."
-        for scored in tqdm(videos, desc="score", unit="clip", leave=False, disable=None if progress else True):
-            report.clips.append(self.row(scored, report.not_scored))
+        found = self.found(videos, self.cannot(videos), progress)
+        report.clips, report.not_scored = found.rows, found.not_scored
         report.clips += [Row(name, errors={NOT_GENERATED: reason}) for name, reason in (failed or {}).items()]
+        report.control_rows = {control: rows for control, rows in found.controls.items() if any(row.scores for row in rows)}
+        self.score_sets(found, report)
+        if self.with_controls and self.sync_metrics(report.not_scored):
+            missing = [control for control in self.controls_wanted if control not in report.control_rows]
+            report.notes += [f"control {control!r}: no clip allows it." for control in missing]
         report.protocol = {name: metric.protocol() for name, metric in self.metrics.items()}
         for name, reason in report.not_scored.items():
             if not self.metrics[name].needs_model:
                 log.warning("%s not scored: %s", name, reason)
         return report
+
+    controls_wanted = (REAL, REAL_SHUFFLED, LATE, EARLY, SHUFFLED, FROZEN)
+
+    def cannot(self, videos: Sequence[Scored]) -> dict[str, str]:
+        """Metric -> why it can score none of these videos, as far as is known before the first."""
+        without_truth = videos and not any(scored.truth for scored in videos)
+        reasons = {}
+        for name, metric in self.metrics.items():
+            if metric.needs_model:
+                reasons[name] = "it scores a model, and only videos were given."
+            elif metric.needs_truth and without_truth:
+                reasons[name] = "it compares with real videos and none were given."
+        return reasons
+
+    def sync_metrics(self, not_scored: Mapping[str, str]) -> dict[str, Metric]:
+        """The metrics that controls are for."""
+        return {name: metric for name, metric in self.metrics.items() if metric.needs_audio and name not in not_scored}
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def found(self, videos: Sequence[Scored], not_scored: dict[str, str], progress: bool) -> Found:
+        """What all metrics say of all videos, in order; groups of videos are spread over the processes."""
+        sounds = other_sounds(videos) if self.with_controls else {}
+        groups = [videos[start : start + GROUP] for start in range(0, len(videos), GROUP)]
+        found = Found(not_scored=not_scored)
+        with tqdm(total=len(videos), desc="score", unit="clip", leave=False, disable=None if progress else True) as bar:
+            for part in self.parts(groups, sounds, found):
+                found.add(part)
+                bar.update(len(part.rows))
+        return found
+
+    def parts(self, groups: Sequence[Sequence[Scored]], sounds: Mapping[str, Path], found: Found) -> Iterator[Found]:
+        """What was found of each group, in order."""
+        if self.workers == 1 or len(groups) < 2:
+            for group in groups:
+                yield self.score_group(group, sounds, found.not_scored)
+            return
+        with self.executor(min(self.workers, len(groups))) as pool:
+            for future in [pool.submit(score_elsewhere, group, sounds, found.not_scored) for group in groups]:
+                yield future.result()
+
+    def executor(self, workers: int) -> Executor:
+        """Processes that each have these metrics, and their share of the cores."""
+        threads = max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
+        context = multiprocessing.get_context("spawn")
+        start = (LoadedFolders(), self.metrics, self.with_controls, threads)
+        return ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=start)
+
+    # --- one group ----------------------------------------------------------------------------------------------------
+
+    def score_group(self, group: Sequence[Scored], sounds: Mapping[str, Path], not_scored: Mapping[str, str]) -> Found:
+        """What all metrics say of a few videos, whose windows share batches."""
+        found = Found(not_scored=dict(not_scored))
+        looks = [look for scored in group for look in self.looks(scored, sounds, found)]
+        for look in looks:
+            look.finish(found)
+        for metric in self.metrics.values():
+            metric.release()
+        for row in found.rows:
+            if row.error:
+                log.warning("%s could not be scored: %s", row.name, row.error)
+        return found
+
+    def looks(self, scored: Scored, sounds: Mapping[str, Path], found: Found) -> Iterator[Look]:
+        """A video and its controls, after all frames have been seen; their numbers are not asked for yet."""
+        row = Row(scored.name)
+        found.rows.append(row)
+        metrics = {name: metric for name, metric in self.metrics.items() if name not in found.not_scored}
+        try:
+            row.files = files_of(scored)
+            video, truth = Video(scored.video), Video(scored.truth) if scored.truth else None
+        except TalkingFaceError as error:
+            row.errors.update(dict.fromkeys(metrics, str(error)))
+            return
+        main = Look(row, Screening(video, truth, scored.audio, self.faces), "")
+        main.begin(metrics, found)
+        controls = [] if not self.with_controls else list(self.controls(scored, video, truth, sounds))
+        sync = {name: metric for name, metric in metrics.items() if metric.needs_audio and name not in found.not_scored}
+        for control in controls:
+            control.begin(sync, found)
+        main.show([control for control in controls if control.screening.video is truth])
+        for control in controls:
+            control.show()
+        yield from (main, *controls)
+
+    def controls(self, scored: Scored, video: Video, truth: Video | None, sounds: Mapping[str, Path]) -> Iterator[Look]:
+        """The controls that this clip allows. Lips that one of them has in common with another are embedded once."""
+        other = sounds.get(scored.name)
+        if truth is not None:
+            yield self.control(scored, REAL, Screening(truth))
+            if other is not None:
+                yield self.control(scored, REAL_SHUFFLED, Screening(truth, audio=other))
+            yield self.control(scored, LATE, Screening(truth, late=SHIFT))
+            yield self.control(scored, EARLY, Screening(truth, late=-SHIFT))
+        if other is not None:
+            yield self.control(scored, SHUFFLED, Screening(video, audio=other))
+        yield self.control(scored, FROZEN, Screening(FrozenVideo(scored.video), audio=scored.audio))
+
+    def control(self, scored: Scored, name: str, screening: Screening) -> Look:
+        """A look at one control."""
+        screening.faces = self.faces or screening.faces
+        return Look(Row(scored.name), screening, name)
+
+    @property
+    def faces(self) -> Any:
+        """How faces are found, as the metrics were told."""
+        return next((metric.faces for metric in self.metrics.values() if metric.faces is not None), None)
+
+    # --- sets and models ----------------------------------------------------------------------------------------------
+
+    def score_sets(self, found: Found, report: Report) -> None:
+        """Score all videos together with the metrics that do, into `report.of_set`."""
+        for name, metric in self.metrics.items():
+            if not isinstance(metric, SetMetric) or name in report.not_scored:
+                continue
+            try:
+                report.of_set.update(checked(metric, metric.score_set(found.features.get(name, [])), "the set"))
+            except TalkingFaceError as error:
+                report.not_scored[name] = str(error)
+            report.notes += [f"{name}: {note}" for note in metric.take_notes()]
 
     def evaluate_model(self, model: Model, clips: ClipSource, report: Report) -> dict[str, float]:
         """Score a model itself with the metrics that can, into `report.of_set`.
@@ -250,73 +276,111 @@ class Evaluator:
                 log.warning("%s not scored: %s", name, error)
         return report.of_set
 
-    def row(self, scored: Scored, not_scored: dict[str, str]) -> Row:
-        """Score one video; a metric whose weights are absent goes to `not_scored` and is not asked again."""
-        row = Row(scored.name)
-        for name, metric in self.metrics.items():
-            if name in not_scored:
+
+class Look:
+    """One video, or one control of it, on its way past the metrics.
+
+    Args:
+        row: where the numbers go.
+        control: its name; "" = the video itself.
+    """
+
+    def __init__(self, row: Row, screening: Screening, control: str = ""):
+        self.row, self.screening, self.control = row, screening, control
+        self.metrics: dict[str, Metric] = {}
+        self.watches: dict[str, Watch] = {}
+
+    def begin(self, metrics: Mapping[str, Metric], found: Found) -> None:
+        """Ask each metric what it wants to see; one whose weights are absent goes to `found.not_scored`."""
+        for name, metric in metrics.items():
+            if name in found.not_scored or (self.screening.late and not isinstance(metric, StreamedMetric)):
                 continue
             try:
-                row.scores.update(numbers(metric, *self.opened(scored, metric)))
+                if metric.needs_truth and self.screening.truth is None:
+                    raise ScoreError(f"{self.screening.video.path} has no real video to be compared with.")
+                if isinstance(metric, StreamedMetric):
+                    self.watches[name] = metric.watch(self.screening)
+                self.metrics[name] = metric
             except MissingWeightsError as error:
-                not_scored[name] = str(error)
+                found.not_scored[name] = str(error)
             except TalkingFaceError as error:
-                row.errors[name] = str(error)
-            if notes := metric.take_notes():
-                row.notes[name] = notes
-        if row.error:
-            log.warning("%s could not be scored: %s", scored.name, row.error)
-        return row
+                self.row.errors[name] = str(error)
 
-    def opened(self, scored: Scored, metric: Metric) -> tuple[Video, Video | None, Path | None]:
-        """The arguments of `Metric.score`.
+    def rate(self, name: str) -> float:
+        """Frames per second at which a metric looks."""
+        metric = self.metrics[name]
+        return (metric.fps if isinstance(metric, StreamedMetric) else None) or self.screening.video.fps
+
+    def show(self, riders: Sequence[Look] = ()) -> None:
+        """Let all watches see their frames, each rate decoded once.
+
+        Args:
+            riders: looks at the real video of this one; those of the same rate see the frames that this one decodes.
+        """
+        for rate in dict.fromkeys(self.rate(name) for name, watch in self.watches.items() if watch.sees):
+            watches = {name: watch for name, watch in self.watches.items() if watch.sees and self.rate(name) == rate}
+            riding = [
+                (look, name) for look in riders for name, watch in look.watches.items() if watch.sees and look.rate(name) == rate
+            ]
+            on_real = [(look.screening, look.watches[name]) for look, name in riding]
+            try:
+                failed = self.screening.show(list(watches.values()), rate, on_real)
+            except TalkingFaceError as error:
+                failed = dict.fromkeys([*watches.values(), *(watch for _, watch in on_real)], error)
+            for look, name in [*((self, name) for name in watches), *riding]:
+                if (watch := look.watches[name]) in failed:
+                    look.fail(name, failed[watch])
+                watch.sees = False
+
+    def fail(self, name: str, error: TalkingFaceError) -> None:
+        """A metric cannot score this video."""
+        self.row.errors[name] = str(error)
+        self.watches.pop(name).abandon()
+        del self.metrics[name]
+
+    def finish(self, found: Found) -> None:
+        """Take the numbers, into the row."""
+        for name, metric in self.metrics.items():
+            if name in found.not_scored:
+                continue
+            try:
+                self.row.scores.update(self.numbers(name, metric))
+                watch = self.watches.get(name)
+                if isinstance(watch, SetFeatures):
+                    found.features.setdefault(name, []).append(watch.files())
+                if watch is not None and watch.details:
+                    self.row.details[name] = dict(watch.details)
+            except MissingWeightsError as error:
+                found.not_scored[name] = str(error)
+            except TalkingFaceError as error:
+                self.row.errors[name] = str(error)
+            if notes := metric.take_notes():
+                self.row.notes[name] = notes
+        if self.control:
+            found.controls.setdefault(self.control, []).append(self.row)
+
+    def numbers(self, name: str, metric: Metric) -> dict[str, float]:
+        """The numbers of one metric.
 
         Raises:
-            ScoreError: the metric compares with the real video, and this clip has none.
+            ScoreError: the video cannot be scored, or the metric returned something that is no finite number of its columns.
         """
-        video = Video(scored.video)
-        if scored.truth is None and metric.needs_truth:
-            raise ScoreError(f"{scored.video} has no real video to be compared with.")
-        return video, Video(scored.truth) if scored.truth else None, scored.audio
-
-    def controls(self, videos: Sequence[Scored], report: Report, progress: bool = True) -> dict[str, dict[str, float]]:
-        """Score what a sync metric must tell from the generated videos, into `report.controls`.
-
-        "real video": the truth. "frozen mouth": the first generated frame, repeated. "shuffled audio": the generated video
-        with the sound of the next clip that says something else. Only metrics with `needs_audio` are asked.
-
-        Returns:
-            control -> column -> mean. A control that no clip allows is left out and noted in the report.
-        """
-        metrics = {n: m for n, m in self.metrics.items() if m.needs_audio and n not in report.not_scored}
-        sounds = other_sounds(videos)
-        calls: dict[str, Callable[[Scored, Metric], dict[str, float] | None]] = {
-            REAL: lambda s, m: numbers(m, Video(s.truth), None, None) if s.truth else None,
-            FROZEN: lambda s, m: numbers(m, FrozenVideo(s.video), None, s.audio),
-            SHUFFLED: lambda s, m: numbers(m, Video(s.video), None, sounds[s.name]) if s.name in sounds else None,
-        }
-        rows: dict[str, list[Row]] = {control: [] for control in calls}
-        for scored in tqdm(videos, desc="controls", unit="clip", leave=False, disable=None if progress else True):
-            for control, call in calls.items():
-                row = Row(scored.name)
-                for name, metric in metrics.items():
-                    try:
-                        row.scores.update(call(scored, metric) or {})
-                    except TalkingFaceError as error:
-                        log.warning("%s, %s: %s could not be scored: %s", scored.name, control, name, error)
-                    metric.take_notes()
-                rows[control].append(row)
-        for control, scored_rows in rows.items() if metrics else ():
-            means = column_means(report.columns, scored_rows)
-            if means:
-                report.controls[control] = means
-            else:
-                report.notes.append(f"control {control!r}: no clip allows it.")
-        return report.controls
+        video = self.screening.video
+        if (watch := self.watches.get(name)) is not None:
+            return checked(metric, watch.numbers(), str(video.path))
+        sound = [self.screening.audio] if self.screening.audio is not None and metric.needs_audio else []
+        return checked(metric, metric.score(video, self.screening.truth, *sound), str(video.path))
 
 
 class FrozenVideo(Video):
     """A video whose face does not move: its first frame, for as long as the video lasts."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """(H, W, 3) uint8 RGB, each time the same array."""
+        first: np.ndarray | None = None
+        for frame in self.decoded():
+            first = self._to_rgb(frame) if first is None else first
+            yield first
 
     def decoded(self) -> Iterator[VideoFrame]:
         first = None
@@ -327,6 +391,32 @@ class FrozenVideo(Video):
     def content_hash(self) -> str:
         """Of the video's bytes, marked: its scores are not those of the moving video."""
         return f"frozen-{super().content_hash()}"
+
+
+WORKER: Evaluator | None = None
+"""What a process of `Evaluator.executor` scores with."""
+
+
+def start_worker(_: LoadedFolders, metrics: Mapping[str, Metric], controls: bool, threads: int) -> None:
+    """Make a process ready to score."""
+    import torch
+
+    global WORKER
+    torch.set_num_threads(threads)
+    WORKER = Evaluator(metrics, controls)
+
+
+def score_elsewhere(group: Sequence[Scored], sounds: Mapping[str, Path], not_scored: Mapping[str, str]) -> Found:
+    """`Evaluator.score_group` in a process of its own."""
+    assert WORKER is not None
+    return WORKER.score_group(group, sounds, not_scored)
+
+
+def files_of(scored: Scored) -> dict[str, dict[str, str]]:
+    """What was scored, by path and by content."""
+    paths = {"video": scored.video, "truth": scored.truth, "audio": scored.audio}
+    return {kind: {"path": str(path), "hash": Video(path).content_hash() if path.is_dir() else content_hash(path)}
+            for kind, path in paths.items() if path is not None}  # fmt: skip
 
 
 def other_sounds(videos: Sequence[Scored]) -> dict[str, Path]:
@@ -341,16 +431,6 @@ def other_sounds(videos: Sequence[Scored]) -> dict[str, Path]:
     return found
 
 
-def numbers(metric: Metric, video: Video, truth: Video | None, audio: Path | None) -> dict[str, float]:
-    """The numbers of one video by one metric, as plain floats.
-
-    Raises:
-        ScoreError: the metric returned something that is not a finite number in one of its columns.
-    """
-    sound = [audio] if audio is not None and metric.needs_audio else []
-    return checked(metric, metric.score(video, truth, *sound), str(video.path))
-
-
 def checked(metric: Metric, scores: Mapping[str, float], scored: str) -> dict[str, float]:
     """Scores of a video or a model as plain floats.
 
@@ -360,52 +440,7 @@ def checked(metric: Metric, scores: Mapping[str, float], scored: str) -> dict[st
     values = {name: float(value) for name, value in scores.items()}
     for name, value in values.items():
         if name not in metric.columns:
-            raise ScoreError(f"{type(metric).__name__} returned {name!r}, which is none of its columns {metric.names()}.")
+            raise ScoreError(f"{metric.name} returned {name!r}, which is none of its columns {metric.names()}.")
         if not math.isfinite(value):
             raise ScoreError(f"{name} of {scored} is {value}.")
     return values
-
-
-def column_means(columns: Mapping[str, Column], rows: Sequence[Row]) -> dict[str, float]:
-    """Column -> mean over the rows that have it."""
-    values = {name: [row.scores[name] for row in rows if name in row.scores] for name in columns}
-    return {name: math.fsum(found) / len(found) for name, found in values.items() if found}
-
-
-def plain(value: Any) -> Any:
-    """Values that JSON has: floats rounded to 6 digits; None for NaN and for a bound at infinity."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def cells(scores: Mapping[str, float], names: Sequence[str], missing: str = "") -> list[str]:
-    """Values as text for a table: four significant digits."""
-    return [f"{scores[name]:.4g}" if name in scores else missing for name in names]
-
-
-def draw(header: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> str:
-    """A text table: first column left, numbers right."""
-    table = Texttable(max_width=width)
-    table.set_deco(Texttable.HEADER)
-    table.set_cols_dtype(["t"] * len(header))
-    table.set_cols_align(["l", *["r"] * (len(header) - 1)])
-    table.header(header)
-    table.add_rows(lines, header=False)
-    return str(table.draw())
-
-
-def environment() -> dict[str, str]:
-    """The versions that scores may depend on."""
-    system = f"{platform.system()} {platform.machine()}"
-    found = {"talkingface": __version__, "python": platform.python_version(), "system": system}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            log.debug("%s is not installed", package)
-    return found

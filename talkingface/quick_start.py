@@ -19,14 +19,16 @@ from talkingface.config import Config
 from talkingface.dataset.base import SPLITS, Clip, ClipDataset
 from talkingface.dataset.prepare import Prepared, prepare_clips
 from talkingface.errors import ConfigError, DatasetError, TalkingFaceError
-from talkingface.evaluator import Evaluator, Report, Scored
+from talkingface.evaluator import Evaluator, Scored
 from talkingface.face.finder import FaceFinder
 from talkingface.log import log_to_file
 from talkingface.media.files import CACHE, atomic
 from talkingface.media.video import write_video
 from talkingface.metric.base import ClipSource, Metric
 from talkingface.model.base import Model, TalkingFace
+from talkingface.model.stage import Stage
 from talkingface.registry import DATASETS, METRICS, MODELS, load_folder
+from talkingface.report import Report
 from talkingface.trainer import parallel
 from talkingface.trainer.settings import TrainingSettings
 from talkingface.trainer.trainer import Trainer, set_seed
@@ -117,7 +119,7 @@ def check_names(config: Config) -> None:
             raise ConfigError(f"no {what} given: add --{kind}=NAME; `talkingface list {kind}s` names them.")
         registry.resolve(config[kind])
     for metric in config["evaluation.metrics"]:
-        METRICS.resolve(metric)
+        METRICS.resolve(metric.partition("@")[0])
 
 
 def run_folder(config: Config) -> Path:
@@ -182,7 +184,7 @@ def train(config: Config, model: Model, dataset: ClipDataset, folder: Path) -> d
         if stage.left_out:
             log.info("stage %s is left out: %s", name, stage.left_out)
             continue
-        start_stage(config, model, name, settings, trained)
+        start_stage(config, model, name, stage, settings, trained)
         log.info("stage %s: %s", name, (type(stage).__doc__ or "").partition("\n")[0])
         trainer = Trainer(settings, folder / name, seed=config["seed"], deterministic=config["deterministic"], name=name)
         train_samples, val_samples = (stage.samples(clips[split], split) for split in ("train", "val"))
@@ -205,12 +207,12 @@ def build_stage(config: Config, model: Model, name: str) -> tuple[TrainingSettin
     return TrainingSettings(**training), stage.to(parallel.device())
 
 
-def start_stage(config: Config, model: Model, name: str, settings: TrainingSettings, trained: set[str]) -> None:
+def start_stage(config: Config, model: Model, name: str, stage: Stage, settings: TrainingSettings, trained: set[str]) -> None:
     """Load the weights that a stage starts from, and those of the networks that it needs and nobody has trained yet."""
     if settings.start:
         model.load(Path(settings.start))
         return
-    for network in model.stages[name].needs:
+    for network in stage.needs:
         if network not in trained:
             model.load_published(network, Path(config["checkpoints_dir"]), needed_by=name)
             trained.add(network)
@@ -378,13 +380,18 @@ def videos_below(folder: Path) -> dict[str, Path]:
 
 
 def build_metrics(config: Config) -> dict[str, Metric]:
-    """The metrics of the run, by their registered names."""
+    """The metrics of the run, by their registered names; NAME@VARIANT is one of the ways in which a metric can be measured."""
     metrics = {}
     for asked in config["evaluation.metrics"]:
-        name = METRICS.resolve(asked)
-        metrics[name] = construct(METRICS[name], config.section(name), name)
-        metrics[name].faces = face_finder(config)
-        metrics[name].checkpoints_dir = Path(config["checkpoints_dir"])
+        name, _, variant = asked.partition("@")
+        name = METRICS.resolve(name)
+        settings = config.section(name)
+        metric = construct(METRICS[name], settings, name)
+        if variant:
+            metric.choose(variant)
+        metric.faces, metric.checkpoints_dir = face_finder(config), Path(config["checkpoints_dir"])
+        metric.settings = dict(settings)
+        metrics[f"{name}@{variant}" if variant else name] = metric
     return metrics
 
 
@@ -396,12 +403,11 @@ def score(
     clips: ClipSource | None = None,
 ) -> Report:
     """Score videos with the run's metrics, and the model that made them with those that score a model on clips."""
-    evaluator = Evaluator(build_metrics(config))
+    evaluator = Evaluator(build_metrics(config), config["evaluation.controls"], config["evaluation.workers"])
     report = evaluator.evaluate(videos, model=config["model"], dataset=config["dataset"], failed=failed or {})
-    if config["evaluation.controls"]:
-        evaluator.controls(videos, report)
     if model is not None and clips is not None:
         evaluator.evaluate_model(model, clips, report)
+    report.config = {key: {"value": value, "origin": config.origin(key)} for key, value in config.items()}
     return report
 
 

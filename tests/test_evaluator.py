@@ -3,15 +3,18 @@
 import json
 import math
 import zlib
+from collections import Counter
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from talkingface.errors import MissingWeightsError, ScoreError
-from talkingface.evaluator import Evaluator, FrozenVideo, Report, Scored
+from talkingface.evaluator import Evaluator, FrozenVideo, Scored
 from talkingface.media.video import Video, write_video
-from talkingface.metric.base import Column, Metric
-from talkingface.metric.similarity import SSIM
+from talkingface.metric.base import Column, Metric, StreamedMetric, Watch
+from talkingface.metric.similarity import PSNR, SSIM
+from talkingface.report import Report
 
 
 class Brightness(Metric):
@@ -177,21 +180,112 @@ def test_a_frozen_video_repeats_its_first_frame(video):
 
 def test_controls_stand_beside_the_generated_videos(video, tmp_path):
     videos = [Scored(name, video(name, [10, 60]), truth=video("t" + name, [10, 210])) for name in ("a", "b", "c")]
-    evaluator = Evaluator({"Sync": Sync(), "Brightness": Brightness()})
-    report = evaluator.evaluate(videos, progress=False)
-    evaluator.controls([*videos, Scored("gone", tmp_path / "gone.mp4")], report, progress=False)
+    evaluator = Evaluator({"Sync": Sync(), "Brightness": Brightness()}, controls=True)
+    report = evaluator.evaluate([*videos, Scored("gone", tmp_path / "gone.mp4")], progress=False)
     own = report.means["sync"]
     assert report.controls["real video"] == {"sync": pytest.approx(4 * own, abs=8)}
+    assert report.controls["real, shuffled audio"] == {"sync": pytest.approx(1000 + 4 * own, abs=8)}
     assert report.controls["frozen mouth"] == {"sync": 0}
     assert report.controls["shuffled audio"] == {"sync": 1000 + own}
     assert report.to_json()["controls"]["frozen mouth"] == {"sync": 0}
     assert any(line.startswith("frozen mouth") for line in report.table().splitlines())
+    assert "too few clips" in report.table()  # nothing is claimed of three
+
+
+def test_a_metric_that_prefers_other_speech_is_not_to_be_trusted(video):
+    videos = [Scored(f"{n}", video(f"v{n}", [10, 60]), truth=video(f"t{n}", [10, 200 + n])) for n in range(6)]
+    report = Evaluator({"Sync": Sync()}, controls=True).evaluate(videos, progress=False)
+    real, own = (v for v in report.verdicts if v["column"] == "sync")
+    assert not real["separates"] and real["wins"] == 0 and "does NOT tell the real videos" in real["text"]
+    assert "do not trust it" in report.table() and own["high"] < 0
 
 
 def test_one_clip_has_no_other_sound_and_no_real_video(video):
-    videos = [Scored("a", video("a", [10, 60]))]
-    evaluator = Evaluator({"Sync": Sync()})
-    report = evaluator.evaluate(videos, progress=False)
-    evaluator.controls(videos, report, progress=False)
+    report = Evaluator({"Sync": Sync()}, controls=True).evaluate([Scored("a", video("a", [10, 60]))], progress=False)
     assert set(report.controls) == {"frozen mouth"}
-    assert any("shuffled audio" in note for note in report.notes) and any("real video" in note for note in report.notes)
+    assert any("'shuffled audio'" in note for note in report.notes) and any("'real video'" in note for note in report.notes)
+
+
+class Counting(Video):
+    """Videos whose decoded frames are counted."""
+
+    decoded_frames: ClassVar = Counter()
+
+    def decoded(self):
+        for frame in super().decoded():
+            self.decoded_frames[self.path.name] += 1
+            yield frame
+
+
+class Light(StreamedMetric):
+    """Mean level of the video and of the real one, as they pass."""
+
+    columns: ClassVar = {"mean level": Column(None, 0, 255)}
+    needs_truth = False
+
+    def watch(self, screening):
+        return LightWatch()
+
+
+class LightWatch(Watch):
+    def __init__(self):
+        self.levels = []
+
+    def see(self, moment):
+        self.levels.append(moment.frame.mean())
+
+    def numbers(self):
+        return {"mean level": np.mean(self.levels)}
+
+
+def test_each_video_is_decoded_once_for_all_metrics(video, monkeypatch):
+    monkeypatch.setattr("talkingface.evaluator.Video", Counting)
+    Counting.decoded_frames.clear()
+    videos = [Scored("a", video("a", [9, 80] * 5), truth=video("t", [9, 90] * 5))]
+    report = Evaluator({"SSIM": SSIM(), "PSNR": PSNR(), "Light": Light()}).evaluate(videos, progress=False)
+    assert set(report.means) == {"SSIM", "PSNR", "mean level"}
+    assert Counting.decoded_frames == {"a.avi": 10, "t.avi": 10}
+
+
+def test_what_one_metric_cannot_see_stops_no_other(video):
+    class Picky(Light):
+        def watch(self, screening):
+            return PickyWatch()
+
+    class PickyWatch(LightWatch):
+        def see(self, moment):
+            if moment.index == 3:
+                raise ScoreError("frame 3 is not to my taste.")
+
+    videos = [Scored("a", video("a", [9, 80] * 5))]
+    report = Evaluator({"Picky": Picky(), "Light": Light()}).evaluate(videos, progress=False)
+    assert report.clips[0].errors == {"Picky": "frame 3 is not to my taste."}
+    assert report.means["mean level"] == pytest.approx(44.5, abs=2)
+
+
+def test_two_processes_give_the_same_report(video):
+    videos = [Scored(f"{n:02}", video(f"v{n}", [10, 60 + n]), truth=video(f"t{n}", [10, 60])) for n in range(10)]
+    metrics = {"SSIM": SSIM(), "PSNR": PSNR()}
+    alone = Evaluator(metrics).evaluate(videos, progress=False)
+    spread = Evaluator(metrics, workers=2).evaluate(videos, progress=False)
+    assert alone.to_json() == spread.to_json() and len(alone.clips) == 10
+
+
+def test_a_stored_report_is_read_again(report, tmp_path):
+    again = Report.load(report.save(tmp_path))
+    assert again.to_json() == report.to_json() and again.fingerprints == report.fingerprints
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 2}', '{"format": 2, "columns": {"a": 3}}'])
+def test_what_is_no_report_is_said(tmp_path, text):
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(ScoreError, match="report"):
+        Report.load(tmp_path)
+
+
+def test_another_protocol_has_another_fingerprint(video):
+    videos = [Scored("a", video("a", [9, 9], (32, 32)), truth=video("t", [9, 9], (32, 32)))]
+    reports = [Evaluator({"SSIM": metric}).evaluate(videos, progress=False) for metric in (SSIM(), SSIM())]
+    assert reports[0].fingerprints == reports[1].fingerprints
+    reports[1].protocol["SSIM"]["window"] = 7
+    assert reports[0].fingerprints["SSIM"] != reports[1].fingerprints["SSIM"]

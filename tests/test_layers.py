@@ -11,7 +11,7 @@ LAYERS = [
     {"media"},
     {"face", "nn"},
     {"model", "metric", "dataset"},
-    {"trainer", "evaluator"},
+    {"trainer", "evaluator", "report", "statistics"},
     {"quick_start", "tune", "plan", "doctor"},
     {"cli", "__main__"},
 ]

@@ -29,7 +29,7 @@ from talkingface.face.landmarks import (
 
 log = logging.getLogger(__name__)
 
-BACK_ENDS = ("auto", "face_alignment", "dlib", "s3fd", "files")
+BACK_ENDS = ("auto", "face_alignment", "dlib", "s3fd", "sfd", "files")
 
 S3FD_URL = "https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth"
 FAN_URL = "https://www.adrianbulat.com/downloads/python-fan/2DFAN4-11f355bf06.pth.tar"
@@ -76,20 +76,22 @@ def default_back_end() -> str:
     return "face_alignment"
 
 
-def make_detector(back_end: str, weights: Path) -> Detector:
+def make_detector(back_end: str, weights: Path | None = None) -> Detector:
     """The detector of a back end.
 
     Args:
-        back_end: "face_alignment", "dlib" or "s3fd".
-        weights: of s3fd.
+        back_end: "face_alignment", "dlib", "s3fd" or "sfd".
+        weights: of s3fd or sfd.
 
     Raises:
         FaceError: a package or a file of weights is missing.
     """
     if back_end == "dlib":
         return DlibDetector()
-    if back_end == "s3fd":
+    if back_end == "s3fd" and weights is not None:
         return S3FDDetector(weights)
+    if back_end == "sfd" and weights is not None:
+        return QuarterS3FDDetector(weights)
     return S3FDDetector(hub_file(S3FD_URL), swap_colors=True)
 
 
@@ -198,6 +200,27 @@ class S3FDDetector(Detector):
         for faces, (_, scale) in zip(found, views, strict=True):
             faces[:, :4] /= scale
         return found
+
+
+class QuarterS3FDDetector(Detector):
+    """SyncNet's S3FD on frames of a quarter of their size: the detector behind LSE's track protocol.
+
+    Args:
+        weights: sfd_face.pth of joonson/syncnet_python.
+    """
+
+    longest_side = 1_000_000
+
+    def __init__(self, weights: Path):
+        from talkingface.face.s3fd import SyncNetS3FD
+        from talkingface.nn.weights import load_weights, read_weights
+
+        self.network = SyncNetS3FD()
+        load_weights(self.network, read_weights(weights).state, weights)
+        self.network.eval().to(_device())
+
+    def detect(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return self.network.detect(frames)
 
 
 def _device() -> str:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from talkingface.errors import ConfigError, FaceError, MediaError
 from talkingface.face.detect import BACK_ENDS, default_back_end, make_detector, make_landmarker
-from talkingface.face.landmarks import LandmarkTrack, face_box, find_landmarks, read_landmarks
+from talkingface.face.landmarks import Landmarker, LandmarkTrack, face_box, find_landmarks, read_landmarks
 from talkingface.face.shots import content_changes, scene_cuts
 from talkingface.face.track import SELECTIONS, FaceTrack, selection, track_face
 from talkingface.media.files import atomic, content_hash
@@ -54,7 +54,8 @@ class FaceFinder:
     nor other settings of the tracker detect again.
 
     Args:
-        detector: "face_alignment", "dlib", "s3fd" (checkpoints/Wav2Lip/s3fd.pth), "files" (nothing but files) or "auto":
+        detector: "face_alignment", "dlib", "s3fd" (checkpoints/Wav2Lip/s3fd.pth), "sfd" (checkpoints/LSE/sfd_face.pth, of
+            SyncNet's pipeline), "files" (nothing but files) or "auto":
             face_alignment, or dlib where its weights are not on this disk and cannot be fetched.
         landmarks_dir: folder of precomputed landmarks; "" is none.
         select: which of several faces: "largest", "left", "right", "center", "first" (the detector's), a number ("2" is the
@@ -86,7 +87,8 @@ class FaceFinder:
         _check("landmarks_dir", landmarks_dir, not self.landmarks_dir or self.landmarks_dir.is_dir(), "an existing folder")
         self.detector, self.select, self.smooth, self.max_gap = detector, select, smooth, max_gap
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else None
-        self.s3fd = Path(checkpoints_dir) / "Wav2Lip" / "s3fd.pth"
+        published = {"s3fd": "Wav2Lip/s3fd.pth", "sfd": "LSE/sfd_face.pth"}
+        self.weights = {name: Path(checkpoints_dir) / file for name, file in published.items()}
         self.reads_files = True
 
     @cached_property
@@ -100,6 +102,19 @@ class FaceFinder:
         looking.reads_files = False
         return looking
 
+    def with_detector(self, detector: str) -> FaceFinder:
+        """The same finder with another detector."""
+        other = copy(self)
+        vars(other).pop("back_end", None)
+        other.detector = detector
+        return other
+
+    def back_end_fingerprint(self) -> dict[str, Any]:
+        """What decides which boxes are detected, without the settings of the tracker."""
+        file = self.weights.get(self.back_end)
+        weights = {"weights": content_hash(file)} if file is not None and file.is_file() else {}
+        return {"detector": self.back_end, **weights, "version": VERSION}
+
     def fingerprint(self) -> dict[str, Any]:
         """The settings that change what is found, as plain values."""
         folder = "" if self.landmarks_dir is None else str(self.landmarks_dir)
@@ -112,7 +127,7 @@ class FaceFinder:
         Raises:
             FaceError: no frame has a face, the landmarks in a file do not fit the video, or the detector cannot be had.
         """
-        seen = self._from_file(video) or self._detections(video)
+        seen = self._from_file(video) or self.detections(video)
         size = (video.width, video.height)
         track = track_face(seen.faces, size, seen.cuts, self.select, self.smooth, self.max_gap)
         if np.isnan(track.boxes).all():
@@ -131,24 +146,33 @@ class FaceFinder:
         Raises:
             FaceError: as `boxes`.
         """
-        stored = self._stored_landmarks(video)
+        stored = self.stored_landmarks(video)
         if stored is not None:
             return stored
-        track = boxes or self.boxes(video)
-        found = self._cached(video, "landmarks", {"boxes": _digest(track.boxes)}, lambda: self._predict(video, track.boxes))
-        detected = [note == "" for note in track.notes]
-        return LandmarkTrack(found["landmarks"], np.array(detected) & ~np.isnan(found["landmarks"]).any(axis=(1, 2)))
+        reading = self.reading(video, boxes or self.boxes(video))
+        if reading.sees:
+            for frame in islice(_with_progress(video, "landmarks"), len(reading.boxes)):
+                reading.see(frame)
+        return reading.landmarks()
+
+    def reading(self, video: Video, boxes: FaceTrack) -> Reading:
+        """The landmarks of a video whose frames somebody else decodes.
+
+        Args:
+            boxes: where the face is, in pixels of the video; a longer video's face stays where it was last.
+        """
+        return Reading(self, video, boxes)
 
     # --- files --------------------------------------------------------------------------------------------------------
 
     def _from_file(self, video: Video) -> Detections | None:
-        stored = self._stored_landmarks(video)
+        stored = self.stored_landmarks(video)
         if stored is None:
             return None
         boxes = np.column_stack((face_box(stored.landmarks), np.ones(len(stored.landmarks), np.float32)))
         return Detections([boxes[t : t + 1] if seen else boxes[:0] for t, seen in enumerate(stored.detected)], [])
 
-    def _stored_landmarks(self, video: Video) -> LandmarkTrack | None:
+    def stored_landmarks(self, video: Video) -> LandmarkTrack | None:
         """The landmarks that lie on disk for a video, for the frames that it yields."""
         path = find_landmarks(video.path, self.landmarks_dir) if self.reads_files else None
         if path is None:
@@ -166,17 +190,19 @@ class FaceFinder:
 
     # --- detection ----------------------------------------------------------------------------------------------------
 
-    def _detections(self, video: Video) -> Detections:
+    def detections(self, video: Video) -> Detections:
+        """All faces of all frames, and where scenes begin."""
         if self.back_end == "files":
             missing = f"neither {video.path.stem}.landmarks.npz lies beside it nor a file of its in --face.landmarks_dir"
             raise FaceError(f"{video.path} has no landmarks: {missing}, and --face.detector=files allows nothing else.")
-        weights = {"weights": content_hash(self.s3fd)} if self.back_end == "s3fd" and self.s3fd.is_file() else {}
+        file = self.weights.get(self.back_end)
+        weights = {"weights": content_hash(file)} if file is not None and file.is_file() else {}
         found = self._cached(video, "faces", weights, lambda: self._detect(video))
         faces = np.split(found["faces"], np.cumsum(found["counts"])[:-1])
         return Detections(faces, found["cuts"].tolist())
 
     def _detect(self, video: Video) -> dict[str, np.ndarray]:
-        detector = make_detector(self.back_end, self.s3fd)
+        detector = make_detector(self.back_end, self.weights.get(self.back_end))
         scale = min(1.0, detector.longest_side / max(video.width, video.height))
         frames, same_frames = tee(_with_progress(video, "faces"))  # read in step: the second holds one frame back at most
         changes: list[float] = []
@@ -191,40 +217,97 @@ class FaceFinder:
         faces[:, :4] /= scale
         return {"faces": faces, "counts": np.array(counts), "cuts": np.array(scene_cuts(changes, min_length=1), int)}
 
-    def _predict(self, video: Video, boxes: np.ndarray) -> dict[str, np.ndarray]:
-        landmarker = make_landmarker(self.back_end)
-        found = np.full((len(boxes), 68, 2), np.nan, np.float32)
-        start = 0
-        for batch in _batches(islice(_with_progress(video, "landmarks"), len(boxes))):
-            here = np.arange(start, start + len(batch))
-            known = here[~np.isnan(boxes[here]).any(axis=1)]
-            found[known] = landmarker.predict([batch[t - start] for t in known], boxes[known])
-            start += len(batch)
-        return {"landmarks": found}
-
     # --- cache --------------------------------------------------------------------------------------------------------
 
     def _cached(
         self, video: Video, kind: str, key: dict[str, Any], compute: Callable[[], dict[str, np.ndarray]]
     ) -> dict[str, np.ndarray]:
         """What `compute` gives for the content of a video: from the disk where it lies there, else computed and kept."""
+        path = self._place(video, kind, key)
+        found = _load(path)
+        if found is None:
+            found = compute()
+            _keep(path, found)
+        return found
+
+    def _place(self, video: Video, kind: str, key: dict[str, Any]) -> Path:
+        """The file that keeps one kind of result for the content of a video."""
         part = [round(video.fps, 4), video.start, str(video.stop)]
         text = json.dumps([VERSION, kind, self.back_end, video.content_hash(), part, key])
-        path = (self.cache_dir or default_cache_dir()) / "faces" / f"{_digest(text.encode())}.npz"
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return dict(stored)
-        except FileNotFoundError:
-            pass
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            log.warning("%s is damaged (%s); faces are found again.", path, error)
-        found = compute()
-        try:
-            with atomic(path) as temporary:
-                np.savez_compressed(temporary, **found)  # type: ignore[arg-type]
-        except (MediaError, OSError) as error:
-            log.warning("faces are not kept for next time: %s", error)
-        return found
+        return (self.cache_dir or default_cache_dir()) / "faces" / f"{_digest(text.encode())}.npz"
+
+
+class Reading:
+    """The landmarks of a video, predicted from frames as they pass; what is on disk already needs no frame.
+
+    Attributes:
+        sees: whether it wants to be shown the frames.
+    """
+
+    def __init__(self, finder: FaceFinder, video: Video, boxes: FaceTrack):
+        self.boxes, self.notes = boxes.boxes, boxes.notes
+        self._path = finder._place(video, "landmarks", {"boxes": _digest(boxes.boxes)})
+        self._found = _load(self._path)
+        self._back_end = finder.back_end
+        self._waiting: list[np.ndarray] = []
+        self._parts: list[np.ndarray] = []
+        self._count = 0
+        self.sees = self._found is None
+
+    @cached_property
+    def _landmarker(self) -> Landmarker:
+        return make_landmarker(self._back_end)
+
+    def see(self, frame: np.ndarray) -> None:
+        """The next (H, W, 3) uint8 RGB frame; at most 16 are kept."""
+        self._waiting.append(frame)
+        if len(self._waiting) == BATCH:
+            self._predict()
+
+    def landmarks(self) -> LandmarkTrack:
+        """The landmarks of all frames seen, in pixels of the video."""
+        if self._found is None:
+            self._predict()
+            self._found = {"landmarks": np.concatenate([np.empty((0, 68, 2), np.float32), *self._parts])}
+            _keep(self._path, self._found)
+            self.sees = False
+        landmarks = self._found["landmarks"]
+        last = len(self.notes) - 1
+        detected = np.array([self.notes[min(t, last)] == "" for t in range(len(landmarks))], bool)
+        return LandmarkTrack(landmarks, detected & ~np.isnan(landmarks).any(axis=(1, 2)))
+
+    def _predict(self) -> None:
+        batch, self._waiting = self._waiting, []
+        boxes = self.boxes[np.minimum(np.arange(self._count, self._count + len(batch)), len(self.boxes) - 1)]
+        found = np.full((len(batch), 68, 2), np.nan, np.float32)
+        known = ~np.isnan(boxes).any(axis=1)
+        if known.any():
+            found[known] = self._landmarker.predict(
+                [frame for frame, here in zip(batch, known, strict=True) if here], boxes[known]
+            )
+        self._parts.append(found)
+        self._count += len(batch)
+
+
+def _load(path: Path) -> dict[str, np.ndarray] | None:
+    """Arrays kept on disk; None where there are none that can be read."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        log.warning("%s is damaged (%s); faces are found again.", path, error)
+        return None
+
+
+def _keep(path: Path, found: dict[str, np.ndarray]) -> None:
+    """Keep arrays on disk for next time, if the disk allows."""
+    try:
+        with atomic(path) as temporary:
+            np.savez_compressed(temporary, **found)  # type: ignore[arg-type]
+    except (MediaError, OSError) as error:
+        log.warning("faces are not kept for next time: %s", error)
 
 
 def _is_selection(select: str) -> bool:

@@ -6,6 +6,7 @@ Source: joonson/syncnet_python, run_pipeline.py, with the scene detector of PySc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -64,6 +65,29 @@ def scene_cuts(changes: Iterable[float], threshold: float = 30.0, min_length: in
         if change >= threshold and (not cuts or frame - cuts[-1] >= min_length):
             cuts.append(frame)
     return cuts
+
+
+def shots_of(
+    faces: Sequence[np.ndarray], cuts: Sequence[int], min_track: int = 100, min_cut: int = 15, **settings: float
+) -> list[Shot]:
+    """The shots of a whole video.
+
+    Args:
+        faces: per frame (N, 5) x1, y1, x2, y2, score.
+        cuts: frames that differ from the one before as a new scene does; those too near to the last cut are none.
+        min_track: scenes shorter than this, and faces found in no more frames, are left out.
+        settings: further ones of `track_shots`.
+    """
+    ends: list[int] = [0]
+    for frame in cuts:
+        if len(ends) == 1 or frame - ends[-1] >= min_cut:
+            ends.append(frame)
+    shots: list[Shot] = []
+    for start, stop in pairwise([*ends, len(faces)]):
+        if stop - start >= min_track:
+            scene = [[Detection(frame, face[:4]) for face in faces[frame]] for frame in range(start, stop)]
+            shots += track_shots(scene, min_track, **settings)  # type: ignore[arg-type]
+    return shots
 
 
 def overlap(box: np.ndarray, other: np.ndarray) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from talkingface.errors import MediaError
@@ -14,26 +15,37 @@ from talkingface.media.files import atomic, cache_dir
 log = logging.getLogger(__name__)
 
 
-def remember(kind: str, key: Mapping[str, Any], compute: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """The numbers that `compute` gives for a key: from the cache where they are in it, else computed and kept.
+def recall(kind: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What was kept under a key; None where nothing was.
 
     Args:
         kind: folder below <cache>/scores.
-        key: all that the numbers depend on, plain values; files by the hash of their content.
+        key: all that the values depend on, plain; files by the hash of their content.
     """
-    text = json.dumps(key, sort_keys=True)
-    path = cache_dir() / "scores" / kind / f"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}.json"
+    path = place(kind, key)
     try:
-        return {name: float(value) for name, value in json.loads(path.read_text(encoding="utf-8"))["scores"].items()}
+        found = json.loads(path.read_text(encoding="utf-8"))["found"]
+        if isinstance(found, dict):
+            return found
+        raise ValueError("no table")
     except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s is not a stored score (%s); it is computed again.", path, error)
-    scores = compute()
+        return None
+
+
+def keep(kind: str, key: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Keep plain values under a key for next time, if the disk allows."""
+    path = place(kind, key)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as temporary:
-            temporary.write_text(json.dumps({"key": key, "scores": scores}), encoding="utf-8")
+            temporary.write_text(json.dumps({"key": key, "found": found}), encoding="utf-8")
     except (OSError, MediaError) as error:
         log.warning("scores are not kept for next time: %s", error)
-    return scores
+
+
+def place(kind: str, key: Mapping[str, Any], suffix: str = ".json") -> Path:
+    """The file of a key."""
+    text = json.dumps(key, sort_keys=True)
+    return cache_dir() / "scores" / kind / f"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}{suffix}"

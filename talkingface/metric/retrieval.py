@@ -100,12 +100,12 @@ def spaces_of(
     """
     key = tuple(clip.name for clip in wanted)
     if key not in clips.memory:
-        if not hasattr(model, "spaces"):
+        if (spaces := getattr(model, "spaces", None)) is None:
             raise ScoreError(f"{model.name} has no spaces of words and persons that could be scored.")
         if not wanted:
             raise ScoreError("there are no clips to score it on.")
         usable = clips.prepared(wanted)
-        clips.memory[key] = usable, model.spaces(usable)
+        clips.memory[key] = usable, spaces(usable)
     usable, found = clips.memory[key]
     if missing := [name for name in names if name not in found]:
         raise ScoreError(f"{model.name} as it is set gives no {missing[0]!r} for its clips.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -14,19 +14,23 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from talkingface.errors import CheckpointError, ConfigError, MissingWeightsError, ScoreError
-from talkingface.media.audio import audio_blocks, mfcc, to_int16
+from talkingface.face.detect import BACK_ENDS
+from talkingface.face.finder import FaceFinder
+from talkingface.face.shots import Shot, crop_face, crop_path, shots_of
+from talkingface.media.audio import mfcc
 from talkingface.media.files import content_hash
-from talkingface.media.prefetch import prefetch
 from talkingface.media.video import Video, jpeg_degraded
-from talkingface.metric.base import Column, Metric
-from talkingface.metric.cache import remember
-from talkingface.model.syncnet.networks import COLUMNS, COLUMNS_PER_FRAME, FRAMES, SyncNet
+from talkingface.metric.base import Column, StreamedMetric, Watch
+from talkingface.metric.cache import keep, recall
+from talkingface.metric.embeddings import SAMPLE_RATE, ClipLips, Embeddings, LipReader, load_samples, speech_embeddings
+from talkingface.metric.screening import Moment, Screening
+from talkingface.model.syncnet.networks import FRAMES, SyncNet
 from talkingface.nn.weights import load_weights, read_weights
 from talkingface.registry import METRICS
 
 FPS = 25.0
-SAMPLE_RATE = 16_000
 SAMPLES_PER_FRAME = 640
+KEPT_SOUNDS = 32  # whose embeddings wait on disk for the next clips' controls
 SHORTEST = FRAMES + 1  # frames: the authors use one window fewer than there are
 EPSILON = 1e-6  # added to each component of a difference, as torch's pairwise_distance does
 
@@ -72,102 +76,27 @@ def sync_score(dists: np.ndarray) -> SyncScore:
     return SyncScore(dists.shape[1] // 2 - best, middle - float(means[best]), float(means[best]), means, curve)
 
 
-def lip_embeddings(network: SyncNet, frames: Iterable[np.ndarray], batch_size: int = 20) -> Iterator[np.ndarray]:
-    """Embed the lips of a clip, in constant memory; frames are made ready in a thread while the network works.
-
-    Args:
-        frames: (H, W, 3) uint8 RGB, of which the network takes its `picture`.
-        batch_size: windows at once.
-
-    Yields:
-        (n, E) float32: windows of five frames, one window per frame.
-    """
-    device = next(network.parameters()).device
-    blocks = frame_blocks(map(network.picture, frames), 5 * batch_size)
-    for block in prefetch(blocks, size=1):
-        planes = torch.from_numpy(block).permute(3, 0, 1, 2)[None].to(device)
-        yield network.lip_sequence(planes, batch_size).cpu().numpy()
-
-
-def frame_blocks(pictures: Iterable[np.ndarray], windows: int) -> Iterator[np.ndarray]:
-    """Blocks of (up to windows + 4, S, S, 3) uint8 BGR; each begins with the last 4 frames of the one before."""
-    block: list[np.ndarray] = []
-    fresh = 0
-    for picture in pictures:
-        block.append(picture)
-        fresh += 1
-        if len(block) == windows + FRAMES - 1:
-            yield np.stack(block)
-            block, fresh = block[1 - FRAMES :], 0
-    if fresh and len(block) >= FRAMES:
-        yield np.stack(block)
-
-
-def speech_embeddings(network: SyncNet, features: np.ndarray, batch_size: int = 20) -> Iterator[np.ndarray]:
-    """Embed the speech of a clip.
-
-    Args:
-        features: (13, S) MFCC, 100 columns per second.
-
-    Yields:
-        (n, E) float32: windows of 20 columns, one per video frame.
-    """
-    device = next(network.parameters()).device
-    count = 1 + (features.shape[1] - COLUMNS) // COLUMNS_PER_FRAME
-    for start in range(0, count, 50 * batch_size):
-        stop = min(start + 50 * batch_size, count)
-        part = features[:, COLUMNS_PER_FRAME * start : COLUMNS_PER_FRAME * (stop - 1) + COLUMNS]
-        yield network.audio_sequence(torch.from_numpy(part.astype(np.float32)).to(device), batch_size).cpu().numpy()
-
-
-def load_samples(path: Path) -> np.ndarray:
-    """The sound of a file as the authors' 16-bit samples: (N,) int16, mono, 16 kHz."""
-    blocks = [to_int16(block.mean(axis=0)) for block in audio_blocks(path, SAMPLE_RATE)]
-    return np.concatenate(blocks) if blocks else np.empty(0, np.int16)
-
-
-class Embeddings:
-    """Rows of embeddings in a file, so that a long clip needs no more memory than a short one.
-
-    Attributes:
-        units: of what was embedded: frames of the video, samples of the sound.
-    """
-
-    def __init__(self, path: Path, width: int):
-        self.path, self.width, self.units = path, width, 0
-
-    def write(self, blocks: Iterable[np.ndarray]) -> None:
-        """Write all rows."""
-        with self.path.open("wb") as file:
-            for block in blocks:
-                block.astype(np.float32, copy=False).tofile(file)
-
-    def __len__(self) -> int:
-        return self.path.stat().st_size // (4 * self.width)
-
-    def rows(self, start: int, stop: int, end: int) -> np.ndarray:
-        """Rows start to stop; zeros before row 0 and from row `end` on."""
-        found = np.zeros((stop - start, self.width), np.float32)
-        first, last = max(start, 0), min(stop, end)
-        if first < last:
-            flat = np.fromfile(self.path, np.float32, (last - first) * self.width, offset=4 * self.width * first)
-            found[first - start : last - start] = flat.reshape(-1, self.width)
-        return found
-
-
 @METRICS.register("LSE")
-class LSE(Metric):
-    """Lip-sync error of a whole-frame face clip: confidence (LSE-C), distance (LSE-D) and offset, by SyncNet's file protocol.
+class LSE(StreamedMetric):
+    """Lip-sync error: confidence (LSE-C), distance (LSE-D) and offset, by a frozen SyncNet, in one of two protocols.
+
+    "file": the frame is the face crop; the whole frame is resized to the network's input (calculate_scores_LRS.py). "track":
+    faces are found, followed within each scene and cut out (run_pipeline.py, calculate_scores_real_videos.py); a clip's
+    numbers are plain means over its tracks. Values of the two never compare.
 
     Each column is taken at the best of all shifts up to `vshift` frames; windows shifted beyond the clip count as zeros.
     Published weights: data/syncnet_v2.model of joonson/syncnet_python.
 
     Args:
         weights: the judge's file; "" = <checkpoints_dir>/LSE/syncnet_v2.model.
-        protocol: "file": the frame is the face crop. The clip's whole frame is resized to the network's input.
-        decode: "lossless", or "jpeg": through JPEG files like those that the published numbers were measured on.
+        protocol: "file" or "track".
+        decode: "lossless", or "jpeg" (file protocol): through JPEG files like those that published numbers were measured on.
         batch_size: windows at once; changes speed and memory only.
         vshift: largest shift, in frames.
+        min_track: a track counts if its face was found in more than this many frames; the authors' 100 are four seconds.
+        min_face: a track counts if the mean of its face's width or height is more than this, pixels.
+        detector: what finds faces for tracks: "auto" = S3FD, as published, where <checkpoints_dir>/LSE/sfd_face.pth is, else
+            the run's detector; or the name of one.
         device: "auto", "cpu" or "cuda".
     """
 
@@ -178,7 +107,10 @@ class LSE(Metric):
     }
     needs_truth = False
     needs_audio = True
+    variants = ("file", "track")
+    fps = FPS
     published: ClassVar[str] = "LSE/syncnet_v2.model"
+    published_detector: ClassVar[str] = "LSE/sfd_face.pth"
 
     def __init__(
         self,
@@ -187,47 +119,107 @@ class LSE(Metric):
         decode: str = "lossless",
         batch_size: int = 20,
         vshift: int = 15,
+        min_track: int = 100,
+        min_face: float = 100.0,
+        detector: str = "auto",
         device: str = "auto",
     ):
-        for name, value, known in (("protocol", protocol, ("file",)), ("decode", decode, ("lossless", "jpeg"))):
+        name = type(self).__name__
+        for setting, value, known in (
+            ("protocol", protocol, self.variants),
+            ("decode", decode, ("lossless", "jpeg")),
+            ("detector", detector, BACK_ENDS),
+        ):
             if value not in known:
-                raise ConfigError(f"{type(self).__name__}.{name}: expected {' or '.join(known)}, got {value!r}.")
-        for name, number, least in (("batch_size", batch_size, 1), ("vshift", vshift, 1)):
+                raise ConfigError(f"{name}.{setting}: expected {' or '.join(known)}, got {value!r}.")
+        for setting, number, least in (("batch_size", batch_size, 1), ("vshift", vshift, 1), ("min_track", min_track, 5)):
             if number < least:
-                raise ConfigError(f"{type(self).__name__}.{name}: expected {least} or more, got {number}.")
+                raise ConfigError(f"{name}.{setting}: expected {least} or more, got {number}.")
         self.weights, self.decode, self.batch_size, self.vshift = str(weights), decode, batch_size, vshift
+        self.min_track, self.min_face, self.detector = min_track, min_face, detector
         cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
         self.device = torch.device("cuda" if cuda else "cpu")
-        self._kept: dict[str, Embeddings] = {}
+        self._lips: dict[str, Lips] = {}
+        self._speech: dict[str, Embeddings] = {}
+        self._count = 0
+        self.choose(protocol)
 
-    def score(self, video: Video, truth: Video | None = None, audio: Path | None = None) -> dict[str, float]:
-        """The three columns; equal files under an equal protocol are not measured twice.
+    def choose(self, variant: str) -> None:
+        super().choose(variant)
+        if variant == "track" and self.decode == "jpeg":
+            raise ConfigError(f"{type(self).__name__}.decode: jpeg is of the file protocol; tracks are cut from lossless frames.")
+
+    def watch(self, screening: Screening) -> Watch:
+        """Begin to look at a video; equal files under an equal protocol are not measured twice.
 
         Raises:
-            ScoreError: the video has no sound, or fewer than 6 frames at 25 fps.
+            ScoreError: the video has no sound, or (track) shows no face for long enough.
             MissingWeightsError: the judge is not on this disk.
         """
         self.weights_file()
-        if audio is None and not video.has_audio:
+        video, sound = screening.video, screening.audio or screening.video.path
+        if screening.audio is None and not video.has_audio:
             raise ScoreError(f"{video.path} has no sound, and lip-sync needs one.")
-        sound = audio or video.path
         part = [video.start, None if math.isinf(video.stop) else video.stop]
-        key = {**self.protocol(), "video": video.content_hash(), "part": part, "audio": content_hash(sound)}
+        files = {"video": video.content_hash(), "part": part, "audio": content_hash(sound), "late": screening.late}
+        key = {**self.protocol(), **files}
+        stored = recall(type(self).__name__, key)
+        if stored is not None:
+            return SyncWatch(self, screening, key, stored)
+        watch = FileWatch if self.variant == "file" else TrackWatch
+        return watch(self, screening, key)
 
-        def compute() -> dict[str, float]:
-            result = self.measure(video, sound, 0.0 if audio else video.start)
-            return dict(zip(self.columns, (result.confidence, result.distance, float(result.offset)), strict=True))
+    def lips(self, video: Video, what: str = "") -> Lips:
+        """The lips of a clip: rows that are there already, or who embeds them from its frames."""
+        name = f"{video.content_hash()}-{video.start}-{video.stop}{what}.lips"
+        if name in self._lips and not self._lips[name].broken:
+            return Shared(self._lips[name])
+        self._lips[name] = Lips(self._reader.clip(self._new_rows()), str(video.path))
+        return self._lips[name]
 
-        return remember(type(self).__name__, key, compute)
+    def release(self) -> None:
+        self._lips.clear()
+        for name in list(self._speech)[:-KEPT_SOUNDS]:
+            del self._speech[name]
+        kept = {rows.path for rows in self._speech.values()}
+        for path in Path(self._folder.name).iterdir() if "_folder" in vars(self) else ():
+            if path not in kept:
+                path.unlink()
 
-    def measure(self, video: Video, sound: Path, start: float = 0.0) -> SyncScore:
-        """All that the judge says of a video and of a sound from second `start` on."""
-        lips, speech = self.lips(video), self.speech(sound, start)
+    def speech(self, sound: Path, start: float = 0.0, stop: float = math.inf, late: int = 0) -> Embeddings:
+        """The speech embeddings of a sound file or video, computed once.
+
+        Args:
+            start, stop: the part that is heard, seconds.
+            late: frames of silence before it; of a negative number, frames that are left out.
+        """
+        name = f"{content_hash(sound)}-{start}-{stop}-{late}.speech"
+        if name not in self._speech:
+            rows = self._new_rows()
+            samples = load_samples(sound)
+            last = None if math.isinf(stop) else round(stop * SAMPLE_RATE)
+            samples = samples[round(start * SAMPLE_RATE) : last]
+            shift = late * SAMPLES_PER_FRAME
+            samples = np.concatenate((np.zeros(shift, np.int16), samples[:-shift])) if shift > 0 else samples[-shift:]
+            rows.units = len(samples)
+            features = mfcc(samples).astype(np.float32) if len(samples) else np.empty((13, 0), np.float32)
+            del samples
+            for block in speech_embeddings(self.network, features, self.batch_size):
+                rows.append(block)
+            self._speech[name] = rows
+        return self._speech[name]
+
+    def agreement(self, lips: Embeddings, speech: Embeddings, what: str) -> SyncScore:
+        """All that the judge says of lips and speech.
+
+        Raises:
+            ScoreError: there are fewer than 6 frames of one of them.
+        """
         count = min(lips.units, speech.units // SAMPLES_PER_FRAME)
         if count < SHORTEST:
             seconds = speech.units / SAMPLE_RATE
             raise ScoreError(
-                f"{video.path} is too short to be judged: {lips.units} frames at {FPS:g} fps, {seconds:.2f} s of sound; "
+                f"{what} is too short to be judged: {lips.units} frames at {FPS:g} fps, {seconds:.2f} s of sound; "
                 f"{SHORTEST} frames ({SHORTEST / FPS:.2f} s) are needed."
             )
         return sync_score(self.distances(lips, speech, count - FRAMES))
@@ -241,41 +233,41 @@ class LSE(Metric):
             blocks.append(distances(lips.rows(start, stop, end=count), around, self.vshift))
         return np.concatenate(blocks)
 
-    def lips(self, video: Video) -> Embeddings:
-        """The lip embeddings of a video, computed once; read at 25 fps by timestamps."""
-        stop = None if math.isinf(video.stop) else video.stop
-        video = type(video)(video.path, FPS, video.start, stop)
-        name = f"{video.content_hash()}-{video.start}-{video.stop}.lips"
-        frames = jpeg_degraded(video) if self.decode == "jpeg" else video
+    def tracks(self, screening: Screening) -> list[Shot]:
+        """The faces of a video that count, each over consecutive frames of one scene.
 
-        def write(rows: Embeddings) -> None:
-            rows.write(lip_embeddings(self.network, counted(frames, rows), self.batch_size))
+        Raises:
+            ScoreError: there is none.
+        """
+        video, finder = screening.at(screening.video, FPS), self.finder(screening.faces)
+        found = finder.detections(video)
+        shots = shots_of(found.faces, found.cuts, self.min_track, min_face=self.min_face)
+        if not shots:
+            raise ScoreError(
+                f"{video.path}: no face of more than {self.min_face:g} pixels was found in more than {self.min_track} frames of "
+                f"one scene, so the track protocol has nothing to score. LSE@file scores face crops of any length; "
+                f"--LSE.min_track and --LSE.min_face change what counts, and the protocol with it."
+            )
+        return shots
 
-        return self.embeddings(name, write)
-
-    def speech(self, sound: Path, start: float = 0.0) -> Embeddings:
-        """The speech embeddings of a sound file or video from second `start` on, computed once."""
-
-        def write(rows: Embeddings) -> None:
-            samples = load_samples(sound)[round(start * SAMPLE_RATE) :]
-            rows.units = len(samples)
-            features = mfcc(samples).astype(np.float32) if len(samples) else np.empty((13, 0), np.float32)
-            del samples
-            rows.write(speech_embeddings(self.network, features, self.batch_size))
-
-        return self.embeddings(f"{content_hash(sound)}-{start}.speech", write)
-
-    def embeddings(self, name: str, write: Callable[[Embeddings], None]) -> Embeddings:
-        """Embeddings by name: written at the first call, kept on disk for as long as this metric lives."""
-        if name not in self._kept:
-            rows = Embeddings(Path(self._folder.name) / name, self.network.embedding)
-            write(rows)
-            self._kept[name] = rows
-        return self._kept[name]
+    def finder(self, faces: FaceFinder) -> FaceFinder:
+        """The detector of the track protocol."""
+        name = self.detector
+        if name == "auto":
+            name = "sfd" if (self.checkpoints_dir / self.published_detector).is_file() else faces.detector
+        return faces.with_detector(name).without_files()
 
     @cached_property
     def _folder(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="talkingface-lse-")
+
+    def _new_rows(self) -> Embeddings:
+        self._count += 1
+        return Embeddings(Path(self._folder.name) / str(self._count), self.network.embedding)
+
+    @cached_property
+    def _reader(self) -> LipReader:
+        return LipReader(self.network, self.batch_size)
 
     @cached_property
     def network(self) -> SyncNet:
@@ -311,10 +303,16 @@ class LSE(Metric):
             judge: str | None = content_hash(self.weights_file())
         except MissingWeightsError:
             judge = None
+        tracked = {
+            "crop": "tracks, scale 0.4",
+            "min_track": self.min_track,
+            "min_face": self.min_face,
+            "faces": self.finder(self.faces or FaceFinder()).back_end_fingerprint() if self.variant == "track" else "",
+        }
         return {
             "version": 1,
-            "name": "file",
-            "crop": "whole frame",
+            "name": self.variant,
+            **(tracked if self.variant == "track" else {"crop": "whole frame"}),
             "decode": self.decode,
             "fps": FPS,
             "window_frames": FRAMES,
@@ -323,16 +321,166 @@ class LSE(Metric):
         }
 
 
+class Lips:
+    """The lips of a clip or a track while they are being embedded, and after.
+
+    Attributes:
+        sees: whether frames are needed.
+        broken: whether some will never come.
+    """
+
+    def __init__(self, clip: ClipLips, source: str):
+        self.clip, self.source, self.sees, self.broken = clip, source, True, False
+
+    def see(self, frame: np.ndarray) -> None:
+        """The next (H, W, 3) uint8 RGB frame."""
+        self.clip.see(frame)
+
+    def whole(self) -> Embeddings:
+        """The rows, after the last frame.
+
+        Raises:
+            ScoreError: the video could not be read to its end.
+        """
+        if self.broken:
+            raise ScoreError(f"{self.source} could not be read to its end.")
+        return self.clip.close()
+
+
+class Shared(Lips):
+    """Lips that somebody else shows the frames to."""
+
+    def __init__(self, lips: Lips):
+        self.lips, self.sees, self.broken = lips, False, False
+
+    def see(self, frame: np.ndarray) -> None:
+        """They have seen it."""
+
+    def whole(self) -> Embeddings:
+        return self.lips.whole()
+
+
+class SyncWatch(Watch):
+    """LSE's look at one video; of one whose numbers are known already it is no look at all."""
+
+    def __init__(self, metric: LSE, screening: Screening, key: dict[str, Any], stored: Mapping[str, Any] | None = None):
+        self.metric, self.screening, self.key, self.stored = metric, screening, key, stored
+        self.start = 0.0 if screening.audio else screening.video.start
+        self.sound = screening.audio or screening.video.path
+        self.sees = False
+
+    def see(self, moment: Moment) -> None:
+        """Nothing to look at."""
+
+    def abandon(self) -> None:
+        for lips in self.shown():
+            lips.broken = True
+
+    def shown(self) -> Sequence[Lips]:
+        """The lips that this watch shows frames to."""
+        return ()
+
+    def numbers(self) -> dict[str, float]:
+        found = self.stored
+        if found is None:
+            found = self.measure()
+            keep(type(self.metric).__name__, self.key, found)
+        self.details = found["details"]
+        return dict(zip(self.metric.columns, (float(value) for value in found["scores"]), strict=True))
+
+    def measure(self) -> dict[str, Any]:
+        """{"scores": confidence, distance and offset, "details": what stands behind them}, as plain values."""
+        raise NotImplementedError
+
+    def agreement(self, lips: Lips, start: float, stop: float, what: str) -> dict[str, Any]:
+        """All that the judge says of lips and of the sound from second `start` to `stop`, as plain values."""
+        speech = self.metric.speech(self.sound, start, stop, self.screening.late)
+        score = self.metric.agreement(lips.whole(), speech, what)
+        values = {"LSE-C": score.confidence, "LSE-D": score.distance, "offset": score.offset}
+        return {**values, "means": rounded(score.means), "curve": rounded(score.curve)}
+
+
+class FileWatch(SyncWatch):
+    """The file protocol's: the whole frame."""
+
+    def __init__(self, metric: LSE, screening: Screening, key: dict[str, Any]):
+        super().__init__(metric, screening, key)
+        self.lips = metric.lips(screening.video)
+        self.sees = self.lips.sees and metric.decode == "lossless"
+
+    def see(self, moment: Moment) -> None:
+        if moment.frame is not None:
+            self.lips.see(moment.frame)
+
+    def shown(self) -> Sequence[Lips]:
+        return [self.lips]
+
+    def measure(self) -> dict[str, Any]:
+        if self.metric.decode == "jpeg" and self.lips.sees:
+            for frame in jpeg_degraded(self.screening.at(self.screening.video, FPS)):
+                self.lips.see(frame)
+        found = self.agreement(self.lips, self.start, math.inf, str(self.screening.video.path))
+        return {"scores": [found[name] for name in LSE.columns], "details": {"tracks": [found]}}
+
+
+class TrackWatch(SyncWatch):
+    """The track protocol's: each face that is followed for long enough, cut out of its frames."""
+
+    def __init__(self, metric: LSE, screening: Screening, key: dict[str, Any]):
+        super().__init__(metric, screening, key)
+        self.shots = metric.tracks(screening)
+        self.paths = [crop_path(shot.boxes) for shot in self.shots]
+        name = f"-track-{metric.min_track}-{metric.min_face}"
+        self.lips = [metric.lips(screening.video, f"{name}-{number}") for number in range(len(self.shots))]
+        self.sees = any(lips.sees for lips in self.lips)
+
+    def see(self, moment: Moment) -> None:
+        for shot, path, lips in zip(self.shots, self.paths, self.lips, strict=True):
+            row = moment.index - int(shot.frames[0])
+            if moment.frame is not None and 0 <= row < len(shot.frames):
+                lips.see(crop_face(moment.frame, path.half[row], path.x[row], path.y[row]))
+
+    def shown(self) -> Sequence[Lips]:
+        return self.lips
+
+    def measure(self) -> dict[str, Any]:
+        tracks = []
+        for shot, lips in zip(self.shots, self.lips, strict=True):
+            first, last = int(shot.frames[0]), int(shot.frames[-1])
+            what = f"{self.screening.video.path}, frames {first} to {last},"
+            found = self.agreement(lips, self.start + first / FPS, self.start + (last + 1) / FPS, what)
+            tracks.append({"frames": [first, last], "box": rounded(shot.boxes.mean(axis=0)), **found})
+        scores = [math.fsum(track[name] for track in tracks) / len(tracks) for name in LSE.columns]
+        return {"scores": scores, "details": {"tracks": tracks}}
+
+
+def rounded(values: np.ndarray) -> list[float]:
+    """An array as plain numbers of four decimals."""
+    return [round(float(value), 4) for value in values]
+
+
 @METRICS.register("DemoLSE")
 class DemoLSE(LSE):
     """Lip-sync by the small judge that is shipped for the demo world. Its numbers say nothing beside those of LSE.
 
     Args:
         weights: a safetensors file whose metadata say "width", "image_size" and "embedding"; "" = the shipped judge.
+        decode, batch_size, vshift, device: as of LSE.
     """
 
+    variants = ("file",)
     columns: ClassVar[Mapping[str, Column]] = {f"{name} (demo judge)": column for name, column in LSE.columns.items()}
     shipped: ClassVar[Path] = Path(__file__).with_name("demo_judge.safetensors")
+
+    def __init__(
+        self,
+        weights: Path | str = "",
+        decode: str = "lossless",
+        batch_size: int = 20,
+        vshift: int = 15,
+        device: str = "auto",
+    ):
+        super().__init__(weights, "file", decode, batch_size, vshift, device=device)
 
     def weights_file(self) -> Path:
         path = Path(self.weights).expanduser() if self.weights else self.shipped
@@ -357,10 +505,3 @@ class DemoLSE(LSE):
 
     def protocol(self) -> dict[str, Any]:
         return {**super().protocol(), "judge": "demo", "crop": "part of the frame, by the judge"}
-
-
-def counted(frames: Iterable[np.ndarray], rows: Embeddings) -> Iterator[np.ndarray]:
-    """The same frames, their number kept in `rows.units`."""
-    for frame in frames:
-        rows.units += 1
-        yield frame

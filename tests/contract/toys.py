@@ -131,7 +131,7 @@ def demo_judge(world: World) -> dict[str, Any]:
     return {"weights": str(path)}
 
 
-METRIC_SETTINGS: dict[str, Callable[[World], dict[str, Any]]] = {"DemoLSE": demo_judge}
+METRIC_SETTINGS: dict[str, Callable[[World], dict[str, Any]]] = {"DemoLSE": demo_judge, "MS-SSIM": lambda world: {"scales": 3}}
 
 
 def prepare(model: Model, clip: Clip, folder: Path) -> Clip:

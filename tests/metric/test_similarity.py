@@ -6,7 +6,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from talkingface.errors import ScoreError
 from talkingface.media.video import Video, write_video
-from talkingface.metric.similarity import PSNR, SSIM, fitted, psnr, ssim
+from talkingface.metric.screening import fitted
+from talkingface.metric.similarity import PSNR, SSIM, psnr, ssim
 
 
 def pictures(seed, height=48, width=61, noise=20):

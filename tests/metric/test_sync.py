@@ -10,7 +10,7 @@ from torch import nn
 from talkingface.errors import CheckpointError, ConfigError, MissingWeightsError, ScoreError
 from talkingface.media.audio import mfcc, write_audio
 from talkingface.media.video import Video, write_video
-from talkingface.metric import sync
+from talkingface.metric import embeddings, sync
 from talkingface.metric.sync import LSE, DemoLSE
 from talkingface.model.syncnet.networks import SyncNet
 from talkingface.nn.weights import save_weights
@@ -151,7 +151,7 @@ def test_absent_weights_are_named_with_their_place(clip, tmp_path):
     assert metric.protocol()["weights_hash"] is None
 
 
-@pytest.mark.parametrize("setting", [{"protocol": "track"}, {"decode": "png"}, {"vshift": 0}, {"batch_size": 0}])
+@pytest.mark.parametrize("setting", [{"protocol": "tracks"}, {"decode": "png"}, {"vshift": 0}, {"batch_size": 0}])
 def test_a_setting_out_of_range_is_refused(setting):
     with pytest.raises(ConfigError, match=next(iter(setting))):
         LSE(**setting)
@@ -182,7 +182,8 @@ def test_distances_block_by_block_are_the_same(judge, tmp_path):
     lips, heard = rng.normal(size=(2, 50, 8)).astype(np.float32)
     stored = [sync.Embeddings(tmp_path / name, 8) for name in ("lips", "speech")]
     for rows, values in zip(stored, (lips, heard), strict=True):
-        rows.write([values[:13], values[13:]])
+        rows.append(values[:13])
+        rows.append(values[13:])
     padded = np.pad(heard[:40], ((15, 15), (0, 0)))  # the clip ends before the stored speech does: zeros from there on
     np.testing.assert_array_equal(judge.distances(*stored, count=40, block=7), sync.distances(lips[:40], padded))
 
@@ -206,10 +207,45 @@ def small():
     return SyncNet(width=0.05, image_size=96, embedding=12).eval()
 
 
+def rows_of(network, folder, *clips):
+    """Embeddings of clips that share the batches of one reader."""
+    reader, found = embeddings.LipReader(network, batch_size=2), []
+    open_clips = []
+    for number, frames in enumerate(clips):
+        open_clips.append(reader.clip(embeddings.Embeddings(folder / f"{number}.lips", network.embedding)))
+        for frame in frames:
+            open_clips[-1].see(frame)
+    for clip in open_clips:
+        rows = clip.close()
+        found.append(rows.rows(0, len(rows), len(rows)))
+    return found
+
+
+def test_clips_share_batches_and_no_window_reaches_over_an_end(small, tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (29, 96, 96, 3), np.uint8)
+    together = rows_of(small, tmp_path, frames[:7], frames[7:11], frames[11:])
+    alone = [rows_of(small, tmp_path, part)[0] for part in (frames[:7], frames[11:])]
+    assert [len(rows) for rows in together] == [3, 0, 14]
+    for rows, single in zip((together[0], together[2]), alone, strict=True):
+        np.testing.assert_allclose(rows, single, rtol=1e-3, atol=1e-4 * np.abs(single).max())
+
+
+@pytest.mark.parametrize("still", [6, 25, 60])
+@pytest.mark.parametrize("after", [0, 7])
+def test_a_picture_that_stands_still_is_looked_at_once(small, tmp_path, still, after):
+    frames = list(np.random.default_rng(0).integers(0, 256, (12 + after, 96, 96, 3), np.uint8))
+    held = [*frames[:12], *[frames[11]] * still, *frames[12:]]
+    (rows,) = rows_of(small, tmp_path, held)
+    copies = [frame.copy() for frame in held]  # the same pictures, not known to be the same
+    (each,) = rows_of(small, tmp_path, copies)
+    assert len(rows) == len(held) - 4
+    np.testing.assert_allclose(rows, each, rtol=1e-3, atol=1e-4 * np.abs(each).max())
+
+
 @pytest.mark.parametrize("count", [5, 8, 24, 31])
-def test_blocks_of_frames_equal_single_windows(small, count):
+def test_blocks_of_frames_equal_single_windows(small, tmp_path, count):
     frames = np.random.default_rng(0).integers(0, 256, (count, 96, 96, 3), np.uint8)
-    blocks = np.concatenate(list(sync.lip_embeddings(small, frames, batch_size=2)))
+    (blocks,) = rows_of(small, tmp_path, frames)
     bgr = torch.from_numpy(frames[..., ::-1].copy()).float().permute(3, 0, 1, 2)
     with torch.no_grad():
         windows = small.lip(torch.stack([bgr[:, v : v + 5] for v in range(count - 4)]))
@@ -218,7 +254,7 @@ def test_blocks_of_frames_equal_single_windows(small, count):
 
 def test_blocks_of_speech_equal_single_windows(small):
     features = mfcc((3000 * np.random.default_rng(0).normal(size=32_000)).astype(np.int16))
-    blocks = np.concatenate(list(sync.speech_embeddings(small, features, batch_size=1)))  # 50 windows a block
+    blocks = np.concatenate(list(embeddings.speech_embeddings(small, features, batch_size=1)))  # 50 windows a block
     count = 1 + (features.shape[1] - 20) // 4
     with torch.no_grad():
         windows = small.audio(torch.stack([torch.tensor(features[None, :, 4 * v : 4 * v + 20]).float() for v in range(count)]))
@@ -228,7 +264,7 @@ def test_blocks_of_speech_equal_single_windows(small):
 def test_frames_are_resized_whole():
     wide = np.zeros((6, 40, 90, 3), np.uint8)
     wide[:, :, 45:, 0] = 255  # red on the right
-    (block,) = sync.frame_blocks(map(SyncNet(0.05, 96, 4).picture, wide), 10)
+    block = np.stack([SyncNet(0.05, 96, 4).picture(frame) for frame in wide])
     assert block.shape == (6, 96, 96, 3)
     assert block[:, :, 50:, 2].min() == 255 and block[..., :2].max() == 0  # BGR
 

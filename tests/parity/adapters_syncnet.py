@@ -2,6 +2,7 @@
 
 import itertools
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from talkingface.face.s3fd import FIRST_STRIDE, SyncNetS3FD, priors
 from talkingface.media.audio import mfcc
 from talkingface.media.image import decode_image
 from talkingface.media.video import Video
-from talkingface.metric import sync
+from talkingface.metric import embeddings, sync
 from talkingface.model.syncnet.networks import SyncNet
 from talkingface.nn.weights import load_weights
 
@@ -68,14 +69,25 @@ def s3fd_detect_faces(case):
     }
 
 
+def lip_rows(judge, frames):
+    """The embeddings of a clip's lips."""
+    with tempfile.NamedTemporaryFile() as file:
+        rows = embeddings.Embeddings(Path(file.name), judge.embedding)
+        clip = embeddings.LipReader(judge).clip(rows)
+        for frame in frames:
+            clip.see(frame)
+        clip.close()
+        return rows.rows(0, len(rows), len(rows))
+
+
 def network_scores(case, frames, prefix=""):
     """A clip's scores by the made-up judge: the sound is what ffmpeg extracted, the frames are given."""
     judge = network(case, SyncNet())
     samples = case.recorded["in_audio16k"]
     frames = list(frames)
     count = min(len(frames), len(samples) // 640) - 5
-    lips = np.concatenate(list(sync.lip_embeddings(judge, frames)))[:count]
-    speech = np.concatenate(list(sync.speech_embeddings(judge, mfcc(samples))))[:count]
+    lips = lip_rows(judge, frames)[:count]
+    speech = np.concatenate(list(embeddings.speech_embeddings(judge, mfcc(samples))))[:count]
     return {f"{prefix}{name}": value for name, value in features_scores(lips, speech).items()}
 
 
