@@ -32,7 +32,10 @@ Verbs
   generate   --face FILE --audio FILE [--pose FILE|none] [--mouth FILE] [--output FILE]: one talking video
   puppet     PICTURE [--landmarks FILE] [--edit] [--folder DIR] [--background FILE] [--inner_lip] [--preview false]:
              make a character of a drawn face, for MakeItTalk; --edit opens a page on which its points are dragged
-  score      FOLDER|FILE [--truth FOLDER|FILE] [--output DIR]: score videos on disk
+  score      FOLDER|FILE [--truth FOLDER|FILE] [--output DIR]: score videos on disk, of any system
+             --verify REPORT.json: score its files again, and say what differs
+  compare    REPORT REPORT ... [--output DIR]: reports (files or run folders) side by side, with paired tests
+  bench      --models A,B=WEIGHTS --dataset NAME: several models over one test list, and the leaderboard
   tune       try the settings of --tune.space and say which are best (Ray spreads the runs)
   doctor     check this machine: packages, codecs, face detectors, published weights
 
@@ -302,13 +305,19 @@ def open_page(address: str) -> None:
 
 
 def score(arguments: Arguments) -> int:
-    """Score videos on disk."""
-    own = arguments.take("truth", "output")
-    if len(arguments.words) != 1:
-        raise ConfigError("score needs one folder or file of videos: talkingface score FOLDER [--truth FOLDER].")
-    videos = Path(arguments.words.pop())
+    """Score videos on disk, or verify a stored report."""
+    own = arguments.take("truth", "output", "verify")
+    if ("verify" in own) == (len(arguments.words) == 1):
+        raise ConfigError("score needs one folder or file of videos (score FOLDER [--truth FOLDER]), or --verify=REPORT.json.")
+    videos = Path(own["verify"] if "verify" in own else arguments.words.pop())
     config = load_config(arguments)
     start_messages(arguments)
+    if "verify" in own:
+        from talkingface.verify import verify
+
+        found = verify(config, videos)
+        show(arguments, {"checked": found.checked, "differences": found.differences}, found.text())
+        return 1 if found.differences else 0
     from talkingface.quick_start import score_videos
 
     report = score_videos(config, videos, Path(own["truth"]) if "truth" in own else None)
@@ -316,6 +325,45 @@ def score(arguments: Arguments) -> int:
         report.save(Path(own["output"]))
     code = show(arguments, report.to_json(), report.table())
     return 5 if report.failures else code
+
+
+def compare(arguments: Arguments) -> int:
+    """Put reports side by side."""
+    own, paths = arguments.take("output"), [Path(word) for word in arguments.words]
+    arguments.words.clear()
+    load_config(arguments)
+    start_messages(arguments)
+    from talkingface.compare import Comparison
+    from talkingface.report import Report, write_json
+
+    found = Comparison({str(path): Report.load(path) for path in paths})
+    if "output" in own:
+        write_json(Path(own["output"]) / "comparison.json", found.to_json())
+    return show(arguments, found.to_json(), found.table())
+
+
+def bench(arguments: Arguments) -> int:
+    """Run several models over one test list."""
+    own = arguments.take("models", "output")
+    if "models" not in own:
+        raise ConfigError("bench needs --models=A,B: names with commas between, each with =WEIGHTS or with published ones.")
+    start_messages(arguments)
+    from talkingface.bench import bench as run_bench
+    from talkingface.bench import entries
+    from talkingface.report import write_json
+
+    flags, words = list(arguments.flags), list(arguments.words)
+
+    def config_of(model: str, weights: str, run_name: str) -> Any:
+        checkpoints = dict(flags).get("checkpoints_dir", "checkpoints")
+        chosen = [("model", model), ("evaluate_model_file", weights or f"{checkpoints}/{model}"), ("run_name", run_name)]
+        return load_config(arguments._replace(words=list(words), flags=[*flags, *chosen]))
+
+    board = run_bench(config_of, entries(own["models"]), dict(flags).get("run_name", "bench"))
+    if "output" in own:
+        write_json(Path(own["output"]) / "board.json", board.to_json())
+    show(arguments, board.to_json(), board.text())
+    return 5 if board.failed or any(report.failures for report in board.reports.values()) else 0
 
 
 def tune(arguments: Arguments) -> int:
@@ -356,6 +404,8 @@ VERBS: dict[str, Callable[[Arguments], int]] = {
     "generate": generate,
     "puppet": puppet,
     "score": score,
+    "compare": compare,
+    "bench": bench,
     "tune": tune,
     "doctor": doctor,
 }

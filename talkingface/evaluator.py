@@ -32,7 +32,8 @@ from talkingface.report import (
     SHUFFLED,
     Report,
     Row,
-)  # fmt: skip
+    plain,
+)
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -131,7 +132,8 @@ class Evaluator:
         if self.with_controls and self.sync_metrics(report.not_scored):
             missing = [control for control in self.controls_wanted if control not in report.control_rows]
             report.notes += [f"control {control!r}: no clip allows it." for control in missing]
-        report.protocol = {name: metric.protocol() for name, metric in self.metrics.items()}
+        report.protocol = {name: plain(metric.protocol()) for name, metric in self.metrics.items()}
+        report.settings = {name: plain(metric.settings) for name, metric in self.metrics.items()}
         for name, reason in report.not_scored.items():
             if not self.metrics[name].needs_model:
                 log.warning("%s not scored: %s", name, reason)
@@ -152,7 +154,8 @@ class Evaluator:
 
     def sync_metrics(self, not_scored: Mapping[str, str]) -> dict[str, Metric]:
         """The metrics that controls are for."""
-        return {name: metric for name, metric in self.metrics.items() if metric.needs_audio and name not in not_scored}
+        controlled = {name: metric for name, metric in self.metrics.items() if metric.needs_audio and metric.controlled}
+        return {name: metric for name, metric in controlled.items() if name not in not_scored}
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
@@ -213,7 +216,7 @@ class Evaluator:
         main = Look(row, Screening(video, truth, scored.audio, self.faces), "")
         main.begin(metrics, found)
         controls = [] if not self.with_controls else list(self.controls(scored, video, truth, sounds))
-        sync = {name: metric for name, metric in metrics.items() if metric.needs_audio and name not in found.not_scored}
+        sync = self.sync_metrics(found.not_scored)
         for control in controls:
             control.begin(sync, found)
         main.show([control for control in controls if control.screening.video is truth])

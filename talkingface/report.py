@@ -216,10 +216,7 @@ class Report:
 
     def save(self, folder: Path) -> Path:
         """Write <folder>/report.json, whole or not at all. Returns its path."""
-        path = folder / "report.json"
-        with atomic(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        return path
+        return write_json(folder / "report.json", self.to_json())
 
     # --- as text ------------------------------------------------------------------------------------------------------
 
@@ -307,6 +304,13 @@ def followed(name: str, control: str, late: int, real: Mapping[str, Any], moved:
         "column": name, "of": "the real videos", "control": control, "clips": len(clips), "wins": wins,
         "separates": wins > len(clips) / 2, "text": text,
     }  # fmt: skip
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write plain values, whole or not at all. Returns the path."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    return path
 
 
 # --- plain values -----------------------------------------------------------------------------------------------------

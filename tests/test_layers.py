@@ -11,8 +11,8 @@ LAYERS = [
     {"media"},
     {"face", "nn"},
     {"model", "metric", "dataset"},
-    {"trainer", "evaluator", "report", "statistics"},
-    {"quick_start", "tune", "plan", "doctor"},
+    {"trainer", "evaluator", "report", "compare", "statistics"},
+    {"quick_start", "tune", "bench", "verify", "plan", "doctor"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

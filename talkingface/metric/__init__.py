@@ -1,5 +1,5 @@
 """The metrics of the package; importing it registers them."""
 
-from talkingface.metric import landmark, retrieval, similarity, spaces, sync
+from talkingface.metric import distribution, identity, landmark, perceptual, quality, retrieval, similarity, spaces, sync
 
-__all__ = ["landmark", "retrieval", "similarity", "spaces", "sync"]
+__all__ = ["distribution", "identity", "landmark", "perceptual", "quality", "retrieval", "similarity", "spaces", "sync"]

@@ -45,7 +45,8 @@ class Metric(ABC):
     Attributes:
         columns: name of each number that `score` returns -> what it means.
         needs_truth: `score` compares with the real video.
-        needs_audio: the score is of picture and sound together; such metrics are shown to work by their controls.
+        needs_audio: the score is of picture and sound together.
+        controlled: controls show whether it can tell right from wrong; by default where it needs audio.
         needs_model: the score is of a model itself; see ModelMetric.
         variants: what the metric can be measured as, the usual one first, such as "frame" and "face"; SSIM@face in
             `evaluation.metrics` asks for one. Each has columns of its own, because values of two never compare.
@@ -58,6 +59,7 @@ class Metric(ABC):
     columns: ClassVar[Mapping[str, Column]]
     needs_truth: ClassVar[bool] = True
     needs_audio: ClassVar[bool] = False
+    controlled: ClassVar[bool] = True
     needs_model: ClassVar[bool] = False
     variants: ClassVar[Sequence[str]] = ()
     variant: str = ""
@@ -187,6 +189,15 @@ class SetMetric(StreamedMetric):
 
     def watch(self, screening: Screening) -> Watch:
         return self.features(screening)
+
+    def score(self, video: Video, truth: Video | None = None, audio: Path | None = None) -> dict[str, float]:
+        """The numbers of a set of one video."""
+        from talkingface.metric.screening import Screening
+
+        screening = Screening(video, truth, audio, self.faces)
+        gathering = self.features(screening)
+        screening.show([gathering], self.fps)
+        return self.score_set([gathering.files()])
 
     @abstractmethod
     def score_set(self, gathered: Sequence[Mapping[str, Path]]) -> dict[str, float]:

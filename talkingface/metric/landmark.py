@@ -159,6 +159,7 @@ class SilentLips(LandmarkMetric):
     columns: ClassVar[Mapping[str, Column]] = {"silent lips": Column(False, 0.0, float("inf"), "px of 256")}
     needs_truth = False
     needs_audio = True
+    controlled = False
 
     def watch(self, screening: Screening) -> Watch:
         if screening.audio is None and not screening.video.has_audio:

@@ -13,7 +13,7 @@ from talkingface.errors import DatasetError, ScoreError
 from talkingface.evaluator import Evaluator, Report
 from talkingface.metric.base import ClipSource
 from talkingface.metric.retrieval import Retrieval, retrieval
-from talkingface.metric.spaces import Leakage, PersonAccuracy, WordAccuracy, probed
+from talkingface.metric.spaces import STRENGTHS, Leakage, PersonAccuracy, WordAccuracy, accuracy, probed
 
 WORDS, SPEAKERS, TAKES = ("kiwi", "mama", "papa", "sofa"), 6, 8
 
@@ -73,6 +73,21 @@ def test_retrieval_counts_ranks_from_one_and_takes_the_lower_middle():
     assert found["R@1"] == 50 and found["R@5"] == 100 and found["median rank"] == 1 and found["mean rank"] == 7 / 4
 
 
+def test_retrieval_is_what_sorting_every_querys_distances_gives():
+    rng = np.random.default_rng(1)
+    targets = rng.standard_normal((37, 5))
+    queries = targets + 1.5 * rng.standard_normal((37, 5))
+    ranks = []
+    for i, query in enumerate(queries):
+        apart = [np.linalg.norm(query / np.linalg.norm(query) - target / np.linalg.norm(target)) for target in targets]
+        ranks.append(1 + sorted(range(37), key=apart.__getitem__).index(i))
+    found = retrieval(queries, targets)
+    for k in (1, 5, 10, 50):
+        assert found[f"R@{k}"] == pytest.approx(100 * sum(rank <= k for rank in ranks) / 37)
+    assert found["mean rank"] == pytest.approx(sum(ranks) / 37) and found["median rank"] == sorted(ranks)[18]
+    assert 1 < found["median rank"] < 19 and 0 < found["R@1"] < 50  # neither found at once nor by chance
+
+
 def test_length_does_not_matter_and_a_constant_embedding_finds_nothing():
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((60, 8))
@@ -110,6 +125,34 @@ def test_metrics_of_one_evaluation_share_the_embeddings():
     Leakage().score_model(Ideal(), source)
     PersonAccuracy().score_model(Ideal(), source)
     assert source.asked == len(clips())
+
+
+def test_accuracy_is_the_share_of_rows_whose_highest_score_is_their_own():
+    scores = np.random.default_rng(2).standard_normal((50, 6))
+    labels = np.arange(50) % 6
+    right = sum(all(row[label] >= other for other in row) for row, label in zip(scores.tolist(), labels, strict=True))
+    assert accuracy(scores, labels) == pytest.approx(2 * right) and 0 < right < 25
+
+
+def test_a_probe_is_a_ridge_regression_whose_strength_errs_least_on_rows_that_are_left_out():
+    rng = np.random.default_rng(3)
+    labels = np.arange(30) % 3
+    rows, others = (rng.standard_normal((count, 12)) for count in (30, 7))
+    rows[:, :3] += np.eye(3)[labels]
+    x, y = rows - rows.mean(axis=0), np.where(labels[:, None] == np.arange(3), 1.0, -1.0)
+    mean = y.mean(axis=0)
+    unit = np.trace(x @ x.T) / 30  # mean eigenvalue of the products
+
+    def ridge(chosen, strength):
+        return np.linalg.solve(x[chosen].T @ x[chosen] + strength * np.eye(12), x[chosen].T @ (y - mean)[chosen])
+
+    def left_out_error(strength):
+        return np.mean([(x[i] @ ridge(np.arange(30) != i, strength) - (y - mean)[i]) ** 2 for i in range(30)])
+
+    best = min(STRENGTHS * unit, key=left_out_error)
+    wanted = (others - rows.mean(axis=0)) @ ridge(np.ones(30, bool), best) + mean
+    assert np.allclose(probed(rows, labels, others), wanted)
+    assert STRENGTHS[0] * unit < best < STRENGTHS[-1] * unit
 
 
 def test_a_probe_generalises_with_more_features_than_rows():

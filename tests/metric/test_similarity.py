@@ -1,13 +1,16 @@
 """SSIM and PSNR against scikit-image, and how videos are paired."""
 
 import numpy as np
+import piq
 import pytest
+import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from talkingface.errors import ScoreError
+from talkingface.errors import ConfigError, ScoreError
+from talkingface.face.finder import FaceFinder, FaceTrack
 from talkingface.media.video import Video, write_video
 from talkingface.metric.screening import fitted
-from talkingface.metric.similarity import PSNR, SSIM, psnr, ssim
+from talkingface.metric.similarity import PSNR, SSIM, MultiScaleSSIM, ms_ssim, psnr, ssim
 
 
 def pictures(seed, height=48, width=61, noise=20):
@@ -91,3 +94,48 @@ def test_pictures_below_the_window_are_refused(video):
     tiny = video("tiny", [np.zeros((8, 8, 3), np.uint8)] * 2)
     with pytest.raises(ScoreError, match="11 x 11"):
         SSIM().score(tiny, tiny)
+
+
+@pytest.mark.parametrize(("seed", "noise"), [(0, 3), (1, 40), (2, 90)])
+def test_ms_ssim_equals_piq(seed, noise):
+    ours, real = pictures(seed, 176, 208, noise)
+    x, y = (torch.from_numpy(picture).permute(2, 0, 1)[None].double() for picture in (ours, real))
+    assert ms_ssim(ours, real) == pytest.approx(float(piq.multi_scale_ssim(x, y, data_range=255.0)), abs=1e-5)
+
+
+def test_ms_ssim_of_one_scale_is_ssim_by_channel(video):
+    ours, real = pictures(5, 64, 64, 20)
+    assert ms_ssim(ours, real, (1.0,)) == pytest.approx(ssim(ours, real), abs=1e-6)
+    with pytest.raises(ScoreError, match="161 x 161"):
+        MultiScaleSSIM().score(video("a", [ours]), video("b", [real]))
+
+
+class Around(FaceFinder):
+    """The face is always in one box."""
+
+    def boxes(self, video):
+        return FaceTrack(np.tile(np.float32([10, 8, 30, 28]), (len(video), 1)), [""] * len(video))
+
+    def without_files(self):
+        return self
+
+
+def test_of_the_face_the_same_square_of_both_is_compared(video):
+    real = [pictures(seed, 48, 64)[0] for seed in range(2)]
+    ours = [frame.copy() for frame in real]
+    for frame in ours:
+        frame[:, 40:] = 0  # beside the face
+    metric = SSIM()
+    metric.choose("face")
+    metric.faces = Around()
+    assert metric.score(video("ours", ours), video("real", real)) == {"SSIM (face)": pytest.approx(1)}
+    assert SSIM().score(video("ours", ours), video("real", real))["SSIM"] < 0.8
+    for frame in ours:
+        frame[10:20, 12:22] = 0
+    assert metric.score(video("worse", ours), video("real", real))["SSIM (face)"] < 0.9
+    assert metric.protocol()["region"] == "face" != SSIM().protocol()["region"]
+
+
+def test_a_way_of_measuring_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match="SSIM@frame, SSIM@face, SSIM@mouth"):
+        SSIM().choose("nose")
