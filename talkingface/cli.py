@@ -318,11 +318,11 @@ def score(arguments: Arguments) -> int:
         found = verify(config, videos)
         show(arguments, {"checked": found.checked, "differences": found.differences}, found.text())
         return 1 if found.differences else 0
-    from talkingface.quick_start import score_videos
+    from talkingface.quick_start import save_report, score_videos
 
     report = score_videos(config, videos, Path(own["truth"]) if "truth" in own else None)
     if "output" in own:
-        report.save(Path(own["output"]))
+        save_report(config, report, Path(own["output"]))
     code = show(arguments, report.to_json(), report.table())
     return 5 if report.failures else code
 
@@ -331,15 +331,25 @@ def compare(arguments: Arguments) -> int:
     """Put reports side by side."""
     own, paths = arguments.take("output"), [Path(word) for word in arguments.words]
     arguments.words.clear()
-    load_config(arguments)
+    config = load_config(arguments)
     start_messages(arguments)
     from talkingface.compare import Comparison
+    from talkingface.page import write_page
     from talkingface.report import Report, write_json
 
-    found = Comparison({str(path): Report.load(path) for path in paths})
+    reports = dict(zip(short_names(paths), map(Report.load, paths), strict=True))
+    found = Comparison(reports)
     if "output" in own:
         write_json(Path(own["output"]) / "comparison.json", found.to_json())
+        page = Path(own["output"]) / "comparison.html"
+        write_page(page, reports, config["evaluation.page_clips"], config["evaluation.page_seconds"])
     return show(arguments, found.to_json(), found.table())
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """What tells the reports of a comparison apart: the names of their folders, or else their whole paths."""
+    names = [(path.parent if path.suffix == ".json" else path).resolve().name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
 def bench(arguments: Arguments) -> int:

@@ -125,7 +125,8 @@ class Comparison:
         common = set.intersection(*clips.values())
         if any(names != common for names in clips.values()):
             counts = ", ".join(f"{label} {len(names)}" for label, names in clips.items())
-            yield f"the reports are of different clips ({counts}; {len(common)} in common): means are of all, tests of common ones."
+            counts += f"; {len(common)} in common"
+            yield f"the reports are of different clips ({counts}): means are of all, tests of common ones."
         dropped = {label: report.failures for label, report in self.reports.items() if report.failures}
         if dropped:
             counts = ", ".join(f"{label} {count} of {len(clips[label])}" for label, count in dropped.items())
@@ -164,19 +165,19 @@ def same_clip(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
 def described(first: str, second: str, measure: Measure, test: Difference) -> dict[str, Any]:
     """A paired test as plain values and as a sentence."""
     better = measure.column.higher_is_better
-    wins = test.wins if better else test.interval.count - test.wins - test.ties
-    if test.interval.count < 5:
+    wins = test.wins if better else test.interval.clips - test.wins - test.ties
+    if test.interval.clips < 5:
         verdict = "too few common clips to say more"
     elif not test.sign:
         verdict = "no difference that could not be chance"
     else:
         verdict = f"{first if (test.sign > 0) == better else second} is better"
     text = (
-        f"{measure.title}: {first} - {second} = {test.interval} on {test.interval.count} common clips, better on {wins}, "
+        f"{measure.title}: {first} - {second} = {test.interval} on {test.interval.clips} common clips, better on {wins}, "
         f"p = {test.p:.3g}: {verdict}."
     )
     return {
         "first": first, "second": second, "column": measure.name, "fingerprint": measure.fingerprint,
-        "clips": test.interval.count, "difference": test.interval.mean, "low": test.interval.low, "high": test.interval.high,
+        "clips": test.interval.clips, "difference": test.interval.mean, "low": test.interval.low, "high": test.interval.high,
         "p": test.p, "wins": wins, "ties": test.ties, "text": text,
     }  # fmt: skip

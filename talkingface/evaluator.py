@@ -53,12 +53,14 @@ class Scored:
         name: of its row in the report.
         truth: the real video it is compared with.
         audio: the sound it is judged with, instead of its own.
+        driving: the video or still that it was made from, to be shown beside it.
     """
 
     name: str
     video: Path
     truth: Path | None = None
     audio: Path | None = None
+    driving: Path | None = None
 
 
 @dataclass
@@ -417,7 +419,7 @@ def score_elsewhere(group: Sequence[Scored], sounds: Mapping[str, Path], not_sco
 
 def files_of(scored: Scored) -> dict[str, dict[str, str]]:
     """What was scored, by path and by content."""
-    paths = {"video": scored.video, "truth": scored.truth, "audio": scored.audio}
+    paths = {"video": scored.video, "truth": scored.truth, "audio": scored.audio, "driving": scored.driving}
     return {kind: {"path": str(path), "hash": Video(path).content_hash() if path.is_dir() else content_hash(path)}
             for kind, path in paths.items() if path is not None}  # fmt: skip
 

@@ -27,6 +27,7 @@ from talkingface.media.video import write_video
 from talkingface.metric.base import ClipSource, Metric
 from talkingface.model.base import Model, TalkingFace
 from talkingface.model.stage import Stage
+from talkingface.page import write_page
 from talkingface.registry import DATASETS, METRICS, MODELS, load_folder
 from talkingface.report import Report
 from talkingface.trainer import parallel
@@ -93,7 +94,7 @@ def run(config: Config) -> Outcome:
             failed = generate_clips(model, clips, folder / "videos", config)
             videos = [scored(clip, folder / "videos") for clip in clips if clip.name not in failed]
             report = score(config, videos, failed, model, RunClips(config, model, dataset))
-            report.save(folder)
+            save_report(config, report, folder)
         parallel.wait()
     return Outcome(folder, report, losses, failed)
 
@@ -303,7 +304,8 @@ def real_video(videos: Path, clip: Clip) -> Path:
 def scored(clip: Clip, folder: Path) -> Scored:
     """A generated video with what it is compared with."""
     real = real_video(folder, clip)
-    return Scored(clip.name, folder / f"{clip.name}.mp4", real if real.is_file() else clip.truth)
+    truth = real if real.is_file() else clip.truth
+    return Scored(clip.name, folder / f"{clip.name}.mp4", truth, driving=clip.pose or clip.face)
 
 
 def prepare_all(config: Config) -> dict[str, dict[str, Any]]:
@@ -409,6 +411,15 @@ def score(
         evaluator.evaluate_model(model, clips, report)
     report.config = {key: {"value": value, "origin": config.origin(key)} for key, value in config.items()}
     return report
+
+
+def save_report(config: Config, report: Report, folder: Path) -> None:
+    """Write report.json and, unless it is switched off, report.html."""
+    report.save(folder)
+    if config["evaluation.page_clips"]:
+        write_page(
+            folder / "report.html", {folder.name: report}, config["evaluation.page_clips"], config["evaluation.page_seconds"]
+        )
 
 
 class RunClips(ClipSource):

@@ -282,7 +282,7 @@ def separated(
     apart = f"{found.wins} of {len(clips)} clips, by {found.interval}"
     if found.sign > 0:
         text = f"{name} tells {what} from the same with other speech ({apart})."
-    elif found.interval.count < 5:
+    elif found.interval.clips < 5:
         text = f"{name}: too few clips to say whether it tells {what} from the same with other speech ({apart})."
     else:
         text = f"{name} does NOT tell {what} from the same with other speech ({apart}): do not trust it on this data."
@@ -366,7 +366,7 @@ def cells(scores: Mapping[str, float], names: Sequence[str], missing: str = "") 
 
 def within(found: Interval | None) -> str:
     """An interval as text for a table."""
-    return f"{found.low:.4g} to {found.high:.4g}" if found is not None and found.count > 1 else ""
+    return f"{found.low:.4g} to {found.high:.4g}" if found is not None and found.clips > 1 else ""
 
 
 def draw(header: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> str:

@@ -19,10 +19,10 @@ class Interval(NamedTuple):
     mean: float
     low: float
     high: float
-    count: int
+    clips: int
 
     def __str__(self) -> str:
-        inside = f" [{self.low:.4g}, {self.high:.4g}]" if self.count > 1 else ""
+        inside = f" [{self.low:.4g}, {self.high:.4g}]" if self.clips > 1 else ""
         return f"{self.mean:.4g}{inside}"
 
 
@@ -43,7 +43,7 @@ class Difference(NamedTuple):
     @property
     def sign(self) -> int:
         """1 or -1: which way the runs differ, where the interval leaves out 0 and there are at least 5 clips; else 0."""
-        if self.interval.count < FEWEST:
+        if self.interval.clips < FEWEST:
             return 0
         return (self.interval.low > 0) - (self.interval.high < 0)
 

@@ -90,7 +90,7 @@ def same_files(row: Row, folder: Path, found: Verification) -> Iterator[Scored]:
 
 def moved(path: Path, folder: Path) -> Path:
     """A file of a report: where it was, or at the same place below the report's folder, which may have been moved."""
-    places = [path, *(folder.joinpath(*path.parts[first:]) for first in range(1, len(path.parts)))]
+    places = [path, *(folder.joinpath(*path.parts[first:]) for first in range(len(path.parts)))]
     return next((place for place in places if place.exists()), path)
 
 

@@ -11,7 +11,7 @@ LAYERS = [
     {"media"},
     {"face", "nn"},
     {"model", "metric", "dataset"},
-    {"trainer", "evaluator", "report", "compare", "statistics"},
+    {"trainer", "evaluator", "report", "compare", "page", "statistics"},
     {"quick_start", "tune", "bench", "verify", "plan", "doctor"},
     {"cli", "__main__"},
 ]

@@ -107,7 +107,7 @@ class LSE(StreamedMetric):
     }
     needs_truth = False
     needs_audio = True
-    variants = ("file", "track")
+    variants: ClassVar[Sequence[str]] = ("file", "track")
     fps = FPS
     published: ClassVar[str] = "LSE/syncnet_v2.model"
     published_detector: ClassVar[str] = "LSE/sfd_face.pth"
