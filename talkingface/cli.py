@@ -36,6 +36,7 @@ Verbs
              --verify REPORT.json: score its files again, and say what differs
   compare    REPORT REPORT ... [--output DIR]: reports (files or run folders) side by side, with paired tests
   bench      --models A,B=WEIGHTS --dataset NAME: several models over one test list, and the leaderboard
+  clinic     --model NAME --dataset NAME: why does a lip-sync expert not learn? Checks, a verdict, and what to do next
   tune       try the settings of --tune.space and say which are best (Ray spreads the runs)
   doctor     check this machine: packages, codecs, face detectors, published weights
 
@@ -376,6 +377,17 @@ def bench(arguments: Arguments) -> int:
     return 5 if board.failed or any(report.failures for report in board.reports.values()) else 0
 
 
+def clinic(arguments: Arguments) -> int:
+    """Examine a lip-sync expert that does not learn."""
+    config = load_config(arguments)
+    start_messages(arguments)
+    from talkingface.clinic import examine
+
+    found = examine(config)
+    show(arguments, found.to_json(), found.text())
+    return 1 if found.faults else 0
+
+
 def tune(arguments: Arguments) -> int:
     """Try settings; print the trials, best first."""
     config = load_config(arguments)
@@ -416,6 +428,7 @@ VERBS: dict[str, Callable[[Arguments], int]] = {
     "score": score,
     "compare": compare,
     "bench": bench,
+    "clinic": clinic,
     "tune": tune,
     "doctor": doctor,
 }

@@ -53,10 +53,11 @@ def contents(reports: Mapping[str, Report], comparison: Comparison | None, clips
     names = [name for name in first.columns if name in first.means]
     order = deciding(first, names)
     worst = ranked(first, order)[:clips]
+    made_by = f"talkingface {first.environment.get('talkingface', '')}"
     title = " and ".join(dict.fromkeys(f"{report.model or label}" for label, report in reports.items()))
     return {
         "title": f"{title} on {first.dataset}" if first.dataset else title,
-        "subtitle": f"{len(first.clips)} clips, {first.failures} with errors; talkingface {first.environment.get('talkingface', '')}",
+        "subtitle": f"{len(first.clips)} clips, {first.failures} with errors; {made_by}",
         "scores": [] if comparison else list(headlines(first, names, worst)),
         "verdicts": [{"text": verdict["text"], "good": verdict["separates"]} for verdict in first.verdicts if told(verdict)],
         "remarks": [f"{metric} not scored: {reason}" for metric, reason in first.not_scored.items()] + first.notes,
@@ -107,10 +108,10 @@ def headlines(report: Report, names: Sequence[str], shown: Sequence[Row]) -> Ite
         column, found = report.columns[name], report.intervals[name]
         scored = [row for row in shown if name in row.scores] if column.higher_is_better is not None else []
         worst = min(scored, key=lambda row: rank(row, name, column) or 0.0, default=None)
-        yield {
-            "title": f"{name} {column.arrow}".strip(), "mean": found.mean, "low": found.low, "high": found.high,
-            "real": real.get(name), "worst": worst and {"name": worst.name, "index": places[worst.name], "value": worst.scores[name]},
-        }  # fmt: skip
+        lowest = worst and {"name": worst.name, "index": places[worst.name], "value": worst.scores[name]}
+        title = f"{name} {column.arrow}".strip()
+        means = {"mean": found.mean, "low": found.low, "high": found.high, "real": real.get(name)}
+        yield {"title": title, **means, "worst": lowest}
     for name, value in report.of_set.items():
         title = f"{name} {report.columns[name].arrow}".strip()
         yield {"title": title, "mean": value, "low": None, "high": None, "real": None, "worst": None}

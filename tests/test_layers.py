@@ -12,7 +12,7 @@ LAYERS = [
     {"face", "nn"},
     {"model", "metric", "dataset"},
     {"trainer", "evaluator", "report", "compare", "page", "statistics"},
-    {"quick_start", "tune", "bench", "verify", "plan", "doctor"},
+    {"quick_start", "tune", "bench", "verify", "clinic", "plan", "doctor"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
