@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -61,7 +62,8 @@ Exit codes: 0 done; 1 other error; 2 wrong setting, name or flag; 3 unusable vid
 4 weights missing, damaged or of another network; 5 done, but some clips failed; 6 training cannot go on; 130 interrupted.
 """
 
-SHORT = {"metrics": "evaluation.metrics", "dataset_mode": "dataset"}  # flags that stand for another key
+SHORT = {"metrics": "evaluation.metrics", "dataset_mode": "dataset", "outfile": "output"}  # flags that stand for another key
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 SWITCHES = ("json", "quiet", "help", "version")
 
 
@@ -106,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_arguments(argv: list[str]) -> Arguments:
-    """Take a command line apart: `--k=v`, `--k v` and bare `--k` (true).
+    """Take a command line apart: `--k=v`, `--k v`, several numbers (`--k 0 10 0 0`) and bare `--k` (true).
 
     Raises:
         ConfigError: an unknown verb or a flag with one dash.
@@ -134,6 +136,8 @@ def parse_arguments(argv: list[str]) -> Arguments:
             continue
         if not equals:
             value = argv.pop(0) if argv and not argv[0].startswith("--") else "true"
+            while NUMBER.fullmatch(value.rpartition(",")[2]) and argv and NUMBER.fullmatch(argv[0]):
+                value = f"{value},{argv.pop(0)}"
         flags.append((SHORT.get(key, key), value))
     return Arguments(verb, words, flags, switches)
 
@@ -364,13 +368,16 @@ def bench(arguments: Arguments) -> int:
     from talkingface.report import write_json
 
     flags, words = list(arguments.flags), list(arguments.words)
+    models = entries(own["models"])
 
     def config_of(model: str, weights: str, run_name: str) -> Any:
         checkpoints = dict(flags).get("checkpoints_dir", "checkpoints")
         chosen = [("model", model), ("evaluate_model_file", weights or f"{checkpoints}/{model}"), ("run_name", run_name)]
-        return load_config(arguments._replace(words=list(words), flags=[*flags, *chosen]))
+        others = {entry.model for entry in models} - {model}
+        own_flags = [(key, value) for key, value in flags if key.partition(".")[0] not in others]
+        return load_config(arguments._replace(words=list(words), flags=[*own_flags, *chosen]))
 
-    board = run_bench(config_of, entries(own["models"]), dict(flags).get("run_name", "bench"))
+    board = run_bench(config_of, models, dict(flags).get("run_name", "bench"))
     if "output" in own:
         write_json(Path(own["output"]) / "board.json", board.to_json())
     show(arguments, board.to_json(), board.text())

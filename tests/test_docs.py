@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,23 +58,28 @@ def place(tmp_path_factory):
         weights.mkdir(parents=True)
         (weights / "wav2lip_gan.pth").write_bytes(Path("saved/RUN/weights/generator.safetensors").read_bytes())
         PC_AVS(width=0.1, image_size=64).save(Path("checkpoints/PC_AVS"))
+        shutil.copytree("saved/RUN", "saved/OTHER")
+        assert main(["score", "videos", "--truth=real", "--metrics=SSIM,PSNR", "--output=scores", "--quiet"]) == 0
         yield folder
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_an_example_is_a_command(command):
     arguments = parse_arguments(words(command))
-    arguments.take("face", "audio", "pose", "mouth", "output", "truth", "config_files")
+    arguments.take("face", "audio", "pose", "mouth", "output", "truth", "config_files", "verify", "models")
+    if arguments.verb == "compare":
+        arguments.words.clear()
     Config.load(flags=[flag for flag in arguments.flags if flag[0] != "resume"])
 
 
 @pytest.mark.parametrize(
     "command",
-    [command for command in EXAMPLES if re.search(r"talkingface (generate|score|prepare|config|list|doctor)|RUN", command)],
+    [command for command in EXAMPLES if re.search(r"talkingface (generate|score|compare|bench|clinic|prepare|config|list|doctor)|RUN", command)],
 )
 def test_an_example_runs(command, place, monkeypatch, capsys):
     monkeypatch.chdir(place)
-    small = next((flags for model, flags in SMALL.items() if model in command and "RUN" not in command), [])
+    small = [flag for model, flags in SMALL.items() if model in command and "RUN" not in command for flag in flags]
+    small += ["--clinic.clips=1", "--clinic.steps=10", "--expert.batch_size=16"] if " clinic " in command else []
     code = main([*words(command), *small, "--quiet"])
     assert code == 0, capsys.readouterr().err
 
