@@ -1,10 +1,11 @@
 """Does generating a 10-minute clip need more memory than generating a 10-second one?
 
-    python benchmarks/generate_memory.py [--model Wav2Lip|PC_AVS] [--width 0.1] [--faces] [--seconds 600]
+    python benchmarks/generate_memory.py [--model Wav2Lip|PC_AVS|MakeItTalk] [--width 0.1] [--faces] [--seconds 600]
 
 Each clip is generated in a process of its own, from video and sound to the written file; its peak is read at the end. The
 networks are narrow ones, to be quick; frames, sound and batches are of full size. With --faces boxes come from a file of
-landmarks beside the video, else the box is fixed (Wav2Lip). With PC_AVS the video shows face and pose. Fails above 1.1.
+landmarks beside the video, else the box is fixed (Wav2Lip). With PC_AVS the video shows face and pose; with MakeItTalk a
+character speaks. Fails above 1.1.
 """
 
 from __future__ import annotations
@@ -43,12 +44,26 @@ def make_clip(stem: Path, length: int, landmarks: bool) -> None:
         np.savez(stem.with_suffix(".landmarks.npz"), landmarks=track, detected=np.ones(len(track), bool))
 
 
+def make_character(stem: Path) -> None:
+    """A picture of noise with a face in its middle, and a character's files beside it."""
+    from talkingface.media.image import write_image
+    from talkingface.model.makeittalk.puppet import make_puppet, standard_points
+
+    picture = stem.with_suffix(".png")
+    write_image(picture, np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8))
+    make_puppet(picture, standard_points(SIZE, SIZE))
+
+
 def build(name: str, width: float, landmarks: bool) -> TalkingFace:
     """A narrow model."""
     if name == "PC_AVS":
         from talkingface.model.pc_avs import PC_AVS
 
         return PC_AVS(width, image_size=64)
+    if name == "MakeItTalk":
+        from talkingface.model.makeittalk import MakeItTalk
+
+        return MakeItTalk(width, speaker_embedding="spectrum")
     from talkingface.model.wav2lip import Wav2Lip
 
     return Wav2Lip(width, box=(-1, -1, -1, -1) if landmarks else (50, 180, 60, 170))
@@ -62,7 +77,7 @@ def generate(stem: Path, name: str, width: float, landmarks: bool) -> None:
 
     torch.set_num_threads(1)
     model = build(name, width, landmarks).eval()
-    clip = Clip("clip", stem.with_suffix(".mp4"), stem.with_suffix(".wav"))
+    clip = Clip("clip", stem.with_suffix(".png" if name == "MakeItTalk" else ".mp4"), stem.with_suffix(".wav"))
     start = time.perf_counter()
     frames = (frame.image for frame in model.generate(clip))
     count = write_video(stem.with_name("out.mp4"), frames, model.frame_rate(clip), audio=clip.audio, crf=40)
@@ -75,6 +90,8 @@ def measure(length: int, args: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         stem = Path(folder) / "clip"
         make_clip(stem, length, args.faces)
+        if args.model == "MakeItTalk":
+            make_character(stem)
         command = [sys.executable, __file__, "--clip", str(stem), "--model", args.model, "--width", str(args.width)]
         command += ["--faces"] * args.faces
         environment = {**os.environ, "TALKINGFACE_CACHE": folder}
@@ -84,7 +101,7 @@ def measure(length: int, args: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=("Wav2Lip", "PC_AVS"), default="Wav2Lip")
+    parser.add_argument("--model", choices=("Wav2Lip", "PC_AVS", "MakeItTalk"), default="Wav2Lip")
     parser.add_argument("--seconds", type=int, default=LONG, help="of the long clip")
     parser.add_argument("--width", type=float, default=0.1, help="of the networks")
     parser.add_argument("--faces", action="store_true", help="boxes from landmarks instead of a fixed one")

@@ -22,8 +22,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from talkingface.dataset.base import Clip
+from talkingface.dataset.windows import FPS, FRAMES, first_column
 from talkingface.media.audio import load_audio, melspectrogram, write_audio
-from talkingface.model.wav2lip.data import FPS, FRAMES, MEL_WINDOW, MouthWindows, first_column, write_features
+from talkingface.model.wav2lip.data import MEL_WINDOW, MouthWindows, write_features
 from talkingface.model.wav2lip.stages import GeneratorStage
 from talkingface.trainer.loader import Order, load
 

@@ -30,7 +30,7 @@ from talkingface.media.image import read_image, write_image
 from talkingface.media.video import Video, write_video
 from talkingface.model.pc_avs import PC_AVS, speech
 from talkingface.model.pc_avs.faces import to_pictures, to_unit, view
-from talkingface.model.pc_avs.networks import ModulatedConv
+from talkingface.nn.stylegan2 import ModulatedConv
 from talkingface.quick_start import generate
 
 POSES, BATCH = 8, 16
@@ -57,7 +57,7 @@ def make_clip(folder: Path, frames: int) -> Clip:
 # --- the authors' loop ------------------------------------------------------------------------------------------------
 
 
-def per_sample(conv: ModulatedConv, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+def per_sample(conv: ModulatedConv, x: Tensor, style: Tensor) -> Tensor:
     """A modulated convolution with weights of each sample's own, as StyleGAN2's published code has it."""
     batch, channels, height, width = x.shape
     factors = conv.modulation(style)
@@ -67,10 +67,10 @@ def per_sample(conv: ModulatedConv, x: Tensor, style: Tensor) -> tuple[Tensor, T
     x, outputs = x.reshape(1, batch * channels, height, width), weight.shape[1]
     if conv.blur is None:
         y = F.conv2d(x, weight.flatten(0, 1), padding=conv.padding, groups=batch)
-        return y.unflatten(1, (batch, outputs))[0], factors
+        return y.unflatten(1, (batch, outputs))[0]
     weight = weight.transpose(1, 2).reshape(batch * channels, outputs, *weight.shape[3:])
     y = F.conv_transpose2d(x, weight, stride=2, groups=batch)
-    return conv.blur(y.unflatten(1, (batch, outputs))[0]), factors
+    return conv.blur(y.unflatten(1, (batch, outputs))[0])
 
 
 @torch.inference_mode()
@@ -89,7 +89,7 @@ def transcription(model: PC_AVS, clip: Clip, folder: Path) -> int:
         mouth = model.content(mels)
         for name, pictures in (("Pose_Source_", poses), ("", who)):
             code = model.pose_mouth.pose_code(model.pose_mouth(pictures))
-            made = model.generator(torch.cat((pooled, mouth, code), dim=1), start, ())[0]
+            made = model.generator(torch.cat((pooled, mouth, code), dim=1), start, ())
             if name:
                 shown = {"G_Pose_Driven_": made, "Input_": who, name: pictures}
                 for kind, tensors in shown.items():

@@ -40,6 +40,11 @@ Verbs
   clinic     --model NAME --dataset NAME: why does a lip-sync expert not learn? Checks, a verdict, and what to do next
   tune       try the settings of --tune.space and say which are best (Ray spreads the runs)
   doctor     check this machine: packages, codecs, face detectors, published weights
+  inspect    FILE: which network a file of weights holds, what is missing or too much in it, and where it comes from
+  download   [MODEL|METRIC|all] [--from FILE|FOLDER]: fetch published weights, or take those that you fetched by hand;
+             without a name: what is here
+  convert    FILE|FOLDER [--to safetensors|original] [--precision float16|bfloat16|float32] [--output FILE|FOLDER]:
+             weights as safetensors, or in the files that their authors' programs read
 
 Flags of all verbs but list
   --model NAME                  a registered model; case, dash and underscore do not matter
@@ -419,6 +424,58 @@ def doctor(arguments: Arguments) -> int:
     return 1 if any(f.state == "broken" for f in findings) else code
 
 
+def inspect(arguments: Arguments) -> int:
+    """Say what a file of weights is."""
+    if len(arguments.words) != 1:
+        raise ConfigError("inspect needs one file of weights: talkingface inspect FILE [--json].")
+    path = Path(arguments.words.pop())
+    load_config(arguments)
+    start_messages(arguments)
+    from talkingface.passport import passport
+
+    found = passport(path)
+    code = show(arguments, found.to_json(), found.text())
+    return 4 if found.problem else code
+
+
+def download(arguments: Arguments) -> int:
+    """Fetch published weights, or say which are here."""
+    own, words = arguments.take("from"), list(arguments.words)
+    arguments.words.clear()
+    config = load_config(arguments)
+    start_messages(arguments)
+    from talkingface.download import Downloader
+    from talkingface.media.fetch import Limits
+
+    limits = Limits(seconds=config["download.timeout"], attempts=config["download.attempts"])
+    folder, mirrors = Path(config["checkpoints_dir"]), config["download.mirrors"]
+    loader = Downloader(folder, mirrors, config["download.offline"], limits)
+    names = words or ["all"]
+    if "from" in own:
+        rows = [row for name in names for row in loader.take(name, Path(own["from"]))]
+    else:
+        rows = [row for name in names for row in (loader.download(name) if words else loader.look(name))]
+    width = max(len(row.state) for row in rows)
+    show(arguments, [row._asdict() for row in rows], "\n".join(f"{row.state:<{width}}  {row.path}: {row.detail}" for row in rows))
+    asked = bool(words) or "from" in own
+    return 4 if any(row.state == "failed" or (asked and row.needed and row.state in ("absent", "by hand")) for row in rows) else 0
+
+
+def convert(arguments: Arguments) -> int:
+    """Write weights in another container."""
+    own = arguments.take("to", "precision", "output")
+    if len(arguments.words) != 1:
+        raise ConfigError("convert needs one file or folder of weights: talkingface convert FILE --to=safetensors|original.")
+    source = Path(arguments.words.pop())
+    load_config(arguments)
+    start_messages(arguments)
+    from talkingface.convert import convert as convert_weights
+
+    output = Path(own["output"]) if "output" in own else None
+    written = convert_weights(source, output, own.get("to", "safetensors"), own.get("precision", ""))
+    return show(arguments, [str(path) for path in written], "\n".join(map(str, written)))
+
+
 def show(arguments: Arguments, result: Any, text: str) -> int:
     """Print a result: as JSON, or as text."""
     print(json.dumps(result, indent=1, ensure_ascii=False, default=str) if "json" in arguments.switches else text)
@@ -438,4 +495,7 @@ VERBS: dict[str, Callable[[Arguments], int]] = {
     "clinic": clinic,
     "tune": tune,
     "doctor": doctor,
+    "inspect": inspect,
+    "download": download,
+    "convert": convert,
 }

@@ -115,16 +115,21 @@ def published_files(model: Any, name: str, root: Path) -> dict[Path, str]:
 
 
 def published(config: Config) -> list[Finding]:
-    """The published weights of every registered model."""
+    """The published weights that the zoo lists, and those of models that others registered."""
     from talkingface.registry import MODELS, load_builtins, load_plugins
+    from talkingface.zoo import zoo
 
     load_builtins("model")
     load_plugins("model")
     root = Path(config["checkpoints_dir"])
-    wanted = {root / "LSE" / "syncnet_v2.model": "LSE-C and LSE-D"}
+    found = {}
+    for file in zoo().files:
+        path, advice = file.found(root), f"`talkingface download {file.model}`"
+        users = ", ".join(file.used_by)
+        found[path or file.place(root)] = f"{users}: {file.what}" if path else f"{users}: {file.what}; {advice}"
     for name, model in MODELS.items():
-        wanted |= published_files(model, name, root)
-    return [
-        Finding(str(path), "ok" if path.is_file() else "missing", use if path.is_file() else f"{use}; see checkpoints/README.md")
-        for path, use in wanted.items()
-    ]
+        known = {file.name for file in zoo().files if name in file.used_by}
+        for path, use in published_files(model, name, root).items():
+            if path.name not in known:
+                found[path] = use
+    return [Finding(str(path), "ok" if path.is_file() else "missing", use) for path, use in found.items()]

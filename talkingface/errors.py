@@ -7,7 +7,8 @@ TalkingFaceError            what a user can mend; the command line prints the me
 |   `-- FaceError           a face that is needed and not found
 |-- DatasetError            a file list, folder or clip that is not as its dataset says
 |-- CheckpointError         weights that are missing, damaged, of another network, or unsafe
-|   `-- MissingWeightsError published weights that are not on this disk
+|   |-- MissingWeightsError published weights that are not on this disk
+|   `-- DownloadError       published weights that could not be fetched, or are not what they should be
 |-- ScoreError              a clip that a metric cannot score, and why
 `-- TrainingError           a training that cannot go on: NaN losses, nothing to train on
 """
@@ -53,6 +54,10 @@ class CheckpointError(TalkingFaceError):
 
 class MissingWeightsError(CheckpointError):
     """Published weights that are not on this disk."""
+
+
+class DownloadError(CheckpointError):
+    """Published weights that could not be fetched, or are not what they should be."""
 
 
 class ScoreError(TalkingFaceError):

@@ -191,13 +191,24 @@ def train(config: Config, model: Model, dataset: ClipDataset, folder: Path) -> d
         train_samples, val_samples = (stage.samples(clips[split], split) for split in ("train", "val"))
         result = trainer.fit(stage, train_samples, val_samples, resume=bool(config["resume"]), smoke=config["smoke"])
         losses[name] = result.losses
-        trained |= {attribute for attribute in model.files if any(getattr(model, attribute) is n for n in updated(stage))}
+        trained |= {attribute for attribute in model.files if updated(stage) & set(getattr(model, attribute).modules())}
+    complete(config, model, trained)
     return losses
 
 
-def updated(stage: Any) -> list[Any]:
-    """The networks that a stage trains."""
-    return [network for networks in stage.trainable().values() for network in networks]
+def complete(config: Config, model: Model, trained: set[str]) -> None:
+    """Load the published weights of what a model generates with and no stage has trained; say so where there are none."""
+    for network in model.generates_with if isinstance(model, TalkingFace) else ():
+        path = model.published(network, Path(config["checkpoints_dir"]))
+        if network not in trained and path.is_file():
+            model.load_published(network, Path(config["checkpoints_dir"]))
+        elif network not in trained:
+            log.warning("The %s has made-up weights: no stage of this run trained it, and %s does not exist.", network, path)
+
+
+def updated(stage: Any) -> set[Any]:
+    """The networks, or parts of networks, that a stage trains."""
+    return {network for networks in stage.trainable().values() for network in networks}
 
 
 def build_stage(config: Config, model: Model, name: str) -> tuple[TrainingSettings, Any]:
@@ -211,7 +222,7 @@ def build_stage(config: Config, model: Model, name: str) -> tuple[TrainingSettin
 def start_stage(config: Config, model: Model, name: str, stage: Stage, settings: TrainingSettings, trained: set[str]) -> None:
     """Load the weights that a stage starts from, and those of the networks that it needs and nobody has trained yet."""
     if settings.start:
-        model.load(Path(settings.start))
+        trained |= set(model.load(Path(settings.start)))
         return
     for network in stage.needs:
         if network not in trained:
@@ -338,7 +349,7 @@ def generate_one(
     model = build_model(config)
     if not isinstance(model, TalkingFace):
         raise ConfigError(f"{config['model']} generates no videos; `talkingface list models` names those that do.")
-    load(model, Path(config["evaluate_model_file"] or Path(config["checkpoints_dir"]) / config["model"]))
+    load(model, Path(config["evaluate_model_file"] or model.published_folder(config["checkpoints_dir"])))
     return generate(model, Clip(output.stem, face, audio, pose, mouth), output, config["generation.crf"])
 
 

@@ -9,6 +9,9 @@ import pytest
 
 from talkingface.cli import main, parse_arguments
 from talkingface.config import Config
+from talkingface.media.image import write_image
+from talkingface.media.video import Video
+from talkingface.model.makeittalk import MakeItTalk
 from talkingface.model.pc_avs import PC_AVS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +21,12 @@ EXAMPLES = sorted({command.strip() for page in PAGES for command in COMMAND.find
 SLOW = "--model=Wav2Lip --dataset=demo"
 SMALL = {  # model -> sizes of the weights in `place`
     "Wav2Lip": ["--Wav2Lip.width=0.1", "--Wav2Lip.image_size=48"],
+    "MakeItTalk": [
+        "--MakeItTalk.width=0.05",
+        "--MakeItTalk.image_size=64",
+        "--MakeItTalk.speaker_embedding=spectrum",
+        "--face.detector=dlib",
+    ],
     "PC_AVS": ["--PC_AVS.width=0.1", "--PC_AVS.image_size=64", "--face.detector=dlib"],
 }
 
@@ -58,6 +67,9 @@ def place(tmp_path_factory):
         weights.mkdir(parents=True)
         (weights / "wav2lip_gan.pth").write_bytes(Path("saved/RUN/weights/generator.safetensors").read_bytes())
         PC_AVS(width=0.1, image_size=64).save(Path("checkpoints/PC_AVS"))
+        MakeItTalk(width=0.05, image_size=64, speaker_embedding="spectrum").save(Path("checkpoints/MakeItTalk"))
+        for name in ("portrait.jpg", "drawing.png"):
+            write_image(Path(name), next(iter(Video(takes[0]))))
         shutil.copytree("saved/RUN", "saved/OTHER")
         assert main(["score", "videos", "--truth=real", "--metrics=SSIM,PSNR", "--output=scores", "--quiet"]) == 0
         yield folder
@@ -74,7 +86,11 @@ def test_an_example_is_a_command(command):
 
 @pytest.mark.parametrize(
     "command",
-    [command for command in EXAMPLES if re.search(r"talkingface (generate|score|compare|bench|clinic|prepare|config|list|doctor)|RUN", command)],
+    [
+        command
+        for command in EXAMPLES
+        if re.search(r"talkingface (generate|score|compare|bench|clinic|prepare|config|list|doctor)|RUN", command)
+    ],
 )
 def test_an_example_runs(command, place, monkeypatch, capsys):
     monkeypatch.chdir(place)

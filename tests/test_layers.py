@@ -7,12 +7,12 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "talkingface"
 LAYERS = [
-    {"errors", "registry", "config", "log"},
+    {"errors", "registry", "config", "log", "zoo"},
     {"media"},
     {"face", "nn"},
     {"model", "metric", "dataset"},
     {"trainer", "evaluator", "report", "compare", "page", "statistics"},
-    {"quick_start", "tune", "bench", "verify", "clinic", "plan", "doctor"},
+    {"quick_start", "tune", "bench", "verify", "clinic", "plan", "doctor", "passport", "convert", "download", "speaker"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -64,5 +64,5 @@ def test_there_is_one_backward_and_one_step():
 
 
 def test_what_help_needs_imports_nothing_heavy():
-    for name in ("__init__", "cli", "config", "registry", "errors", "log"):
+    for name in ("__init__", "cli", "config", "registry", "errors", "log", "zoo"):
         assert not {n.partition(".")[0] for n in imports(PACKAGE / f"{name}.py", top_level=True)} & HEAVY

@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import shutil
 import threading
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import cv2
@@ -16,7 +18,6 @@ from talkingface.face.finder import FaceFinder
 from talkingface.face.points import read_points, write_points
 from talkingface.media.image import read_image, read_layer
 from talkingface.media.video import Video
-from talkingface.model.makeittalk import new_puppet as tool
 from talkingface.model.makeittalk import puppet
 from talkingface.model.makeittalk.new_puppet import new_puppet
 from talkingface.model.makeittalk.puppet import is_puppet, read_puppet, standard_points
@@ -111,7 +112,8 @@ def test_a_video_is_no_character(tmp_path, points_file):
 
 
 def test_a_face_is_found_in_a_drawing(real_data, tmp_path):
-    made = new_puppet(real_data / "puppets" / "cartoonM.png", FaceFinder(detector="dlib"), folder=tmp_path / "new", preview=False)
+    drawing = Path(shutil.copy(real_data / "puppets" / "cartoonM.png", tmp_path))  # without the points beside it
+    made = new_puppet(drawing, FaceFinder(detector="dlib"), folder=tmp_path / "new", preview=False)
     published, ours = (read_puppet(path) for path in (real_data / "puppets" / "cartoonM.png", made.picture))
     assert made.files and not (tmp_path / "new" / "cartoonM_anno.png").exists()
     assert np.abs(ours.open_mouth[17:68] - published.open_mouth[17:68]).mean() < 25
@@ -266,11 +268,14 @@ def test_a_character_is_made_on_the_page(picture, monkeypatch, capsys):
         assert Visitor(address).send("save", {"points": points.tolist()})[0] == 200
 
     monkeypatch.setattr("webbrowser.open", visit)
-    assert main(["puppet", str(picture), "--edit", "--preview=false", "--face.detector=files"]) == 0
-    assert is_puppet(picture) and "127.0.0.1" in capsys.readouterr().err
-    first = read_puppet(picture).open_mouth
+    folder = picture.parent / "characters"
+    command = ["puppet", str(picture), "--edit", f"--folder={folder}", "--preview=false", "--face.detector=files"]
+    assert main(command) == 0
+    assert is_puppet(folder / picture.name) and "127.0.0.1" in capsys.readouterr().err
+    first = read_puppet(folder / picture.name).open_mouth
     assert np.allclose(first[65:68, 1], standard_points(320, 240)[65:68, 1] + 4, atol=0.02)
-    assert np.allclose(tool.points_to_edit(picture, FILES_ONLY, None), first)  # goes on with what was saved
+    assert main(command) == 0  # goes on with what was saved
+    assert np.allclose(read_puppet(folder / picture.name).open_mouth[65:68, 1], first[65:68, 1] + 4, atol=0.02)
 
 
 def test_a_page_closed_without_saving_writes_nothing(picture, monkeypatch, capsys):

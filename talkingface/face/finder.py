@@ -163,6 +163,14 @@ class FaceFinder:
         """
         return Reading(self, video, boxes)
 
+    def cuts(self, video: Video) -> list[int]:
+        """The frames where the pictures tell that a new shot begins, whatever is known of faces; found once and kept."""
+
+        def found() -> dict[str, np.ndarray]:
+            return {"cuts": np.array(scene_cuts(content_changes(_with_progress(video, "cuts")), min_length=1), int)}
+
+        return self._cached(video, "cuts", {}, found)["cuts"].tolist()
+
     # --- files --------------------------------------------------------------------------------------------------------
 
     def _from_file(self, video: Video) -> Detections | None:

@@ -12,7 +12,7 @@ the full rate; the peaks are candidates. Then the cheapest path through the cand
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -42,7 +42,8 @@ ORDER_PER_KHZ, ORDER_BASE = 1, 2  # of their linear prediction
 PREEMPHASIS = np.float32(0.4)
 STABILITY = 30.0  # dB of white noise below the signal, for the prediction
 
-BLOCK = 1024  # frames that are worked on at once
+BLOCK, LEAD = 1024, 2  # frames that are worked on at once, and those before them that they are compared with
+STAND_INS = np.array([0.01, 0.1], np.float32) * np.float32(0.2)  # likeness of the first two frames, which have nothing before them
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def rapt(wav: np.ndarray, low: float, high: float, sample_rate: int = 16_000, ho
     found = np.zeros(math.ceil(len(wav) / hop), np.float32)
     blocks = sizes.blocks(len(wav))
     if sum(blocks):
-        path = cheapest_path(candidates(with_noise(wav), sizes, blocks), sizes, blocks)
+        path = cheapest_path(candidates(wav, sizes, blocks), sizes, blocks)
         found[: len(path)] = path
     return found
 
@@ -153,17 +154,27 @@ def rapt(wav: np.ndarray, low: float, high: float, sample_rate: int = 16_000, ho
 # --- noise ------------------------------------------------------------------------------------------------------------
 
 
-def with_noise(wav: np.ndarray) -> np.ndarray:
-    """(N,) float32 on the scale of 16 bits, with SPTK's noise: so no correlation is perfect, and silence is not voiced."""
-    noisy, position = np.empty(len(wav), np.float32), 0
+def with_noise(wav: np.ndarray) -> Iterator[np.ndarray]:
+    """(N,) piece by piece, float32 on the scale of 16 bits, with SPTK's noise: so no correlation is perfect, and silence is
+    not voiced."""
+    position = 0
     for noise in gaussian_noise():
-        part = slice(position, position + len(noise))
-        speech = wav[part].astype(np.float32) * np.float32(32768)
-        noisy[part] = speech + (noise[: len(speech)] * NOISE).astype(np.float32)
+        speech = wav[position : position + len(noise)].astype(np.float32) * np.float32(32768)
+        yield speech + (noise[: len(speech)] * NOISE).astype(np.float32)
         position += len(speech)
-        if position == len(wav):
-            break
-    return noisy
+        if position >= len(wav):
+            return
+
+
+def stretches(pieces: Iterator[np.ndarray], spans: Iterable[tuple[int, int]]) -> Iterator[np.ndarray]:
+    """The samples of spans (start, stop), both of which grow, of what comes in pieces; zeros where there are none."""
+    held, first = np.empty(0, np.float32), 0  # held[0] is sample `first`
+    for start, stop in spans:
+        held, first = held[max(0, start - first) :], max(start, first)
+        while first + len(held) < stop and (piece := next(pieces, None)) is not None:
+            held = np.concatenate((held, piece))
+        inside = held[: stop - first]
+        yield np.pad(inside, (max(0, -start), stop - first - len(inside)))
 
 
 def gaussian_noise(trials: int = 1 << 16) -> Iterator[np.ndarray]:
@@ -192,21 +203,24 @@ def lcg_powers(count: int) -> tuple[np.ndarray, np.ndarray]:
 # --- candidates -------------------------------------------------------------------------------------------------------
 
 
-def candidates(noisy: np.ndarray, sizes: Sizes, blocks: list[int]) -> Frames:
-    """The candidates of every frame, and what they cost."""
+def candidates(wav: np.ndarray, sizes: Sizes, blocks: list[int]) -> Frames:
+    """The candidates of every frame, and what they cost. No more than a block of frames is worked on at once."""
     total = sum(blocks)
-    coarse = decimated(noisy, sizes, total)
-    likeness, loudness = stationarity(noisy, sizes, total)
     ends = np.cumsum(blocks) - 1  # last frames of what is read at once
-    cut = np.zeros(total, bool)
-    cut[ends[: -1 if len(blocks) > 1 else None]] = True
-    parts = [
-        block_candidates(noisy, coarse, sizes, np.arange(first, min(first + BLOCK, total)), cut[first : first + BLOCK])
-        for first in range(0, total, BLOCK)
-    ]
-    lags, costs, hertz, unvoiced = (np.concatenate(part) for part in zip(*parts, strict=True))
-    change = TRANS_COST + TRANS_SPEC * likeness
-    return Frames(lags, costs, hertz, unvoiced, change + TRANS_AMP / loudness, change + TRANS_AMP * loudness)
+    is_cut = np.zeros(total, bool)
+    is_cut[ends[: -1 if len(blocks) > 1 else None]] = True
+    firsts, found = range(0, total, BLOCK), []
+    reach = sizes.reach + sizes.pad  # samples that the last frame of a block looks at, or more
+    spans = ((sizes.step * (first - LEAD), sizes.step * min(first + BLOCK, total) + reach) for first in firsts)
+    for first, noisy in zip(firsts, stretches(with_noise(wav), spans), strict=True):
+        frames = LEAD + np.arange(min(BLOCK, total - first))  # counted from where `noisy` begins
+        likeness, loudness = stationarity(noisy, sizes, frames)
+        untold = slice(max(0, 2 - first))  # frames with nothing before them to be like: they get get_f0's stand-ins
+        likeness[untold], loudness[untold] = STAND_INS[: len(likeness[untold])], 1
+        change = TRANS_COST + TRANS_SPEC * likeness
+        own = block_candidates(noisy, decimated(noisy, sizes, frames[-1] + 1), sizes, frames, is_cut[first : first + BLOCK])
+        found.append((*own, change + TRANS_AMP / loudness, change + TRANS_AMP * loudness))
+    return Frames(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
 def decimated(noisy: np.ndarray, sizes: Sizes, frames: int) -> np.ndarray:
@@ -245,7 +259,7 @@ def block_candidates(noisy: np.ndarray, coarse: np.ndarray, sizes: Sizes, frames
     rows = np.arange(len(frames))[:, None]
     # get_f0 cannot tell a first or last lag from a peak; the bounds only keep these reads inside
     around = [correlation[rows, np.clip(lags + shift, 0, correlation.shape[1] - 1)] for shift in (-1, 0, 1)]
-    lags = np.where(found, lags + sizes.start, 0)
+    lags = np.where(found, lags + sizes.start, 0).astype(np.int32)
     weight = np.float32(1) - lags.astype(np.float32) * np.float32(LAG_WEIGHT / np.float32(sizes.stop))
     costs = np.where(found, np.float32(1) - values * weight, np.float32(np.inf))
     period = lags.astype(np.float32) + vertex(*around)
@@ -373,32 +387,23 @@ def squares_of(speech: np.ndarray, size: int) -> np.ndarray:
 # --- stationarity -----------------------------------------------------------------------------------------------------
 
 
-def stationarity(noisy: np.ndarray, sizes: Sizes, total: int) -> tuple[np.ndarray, np.ndarray]:
+def stationarity(noisy: np.ndarray, sizes: Sizes, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How much each frame is like the one before: of the spectra 0.2 / (Itakura's distance - 0.8); the ratio of loudness.
 
-    The first frame has no samples around it and the second nothing before it: they get get_f0's stand-ins.
+    Args:
+        frames: (F,) consecutive numbers of the frames, 2 or more.
 
     Returns:
-        (T,) and (T,) float32.
+        (F,) and (F,) float32.
     """
     window, gap = int(STATIONARITY_WINDOW * sizes.rate), int(STATIONARITY_GAP * sizes.rate)
-    offset = int((gap - window) / 2)
-    likeness, loudness = np.full(total, 0.01, np.float32) * np.float32(0.2), np.ones(total, np.float32)
-    if total > 1:
-        likeness[1] = np.float32(0.2 / 10.0)
-    before = None
-    for first in range(1, total, BLOCK):
-        frames = np.arange(first, min(first + BLOCK, total))
-        now = prediction(sliding_window_view(noisy, window)[frames * sizes.step + offset], sizes.rate)
-        chained = now if before is None else Prediction(*(np.concatenate((b[-1:], n)) for b, n in zip(before, now, strict=True)))
-        old, new = Prediction(*(x[:-1] for x in chained)), Prediction(*(x[1:] for x in chained))
-        following = frames[len(frames) - len(new.loudness) :]
-        likeness[following] = (0.2 / (itakura(new, old) - np.float32(0.8)).astype(np.float64)).astype(np.float32)
-        silent = old.loudness <= 0
-        ratio = (np.float32(0.001) + new.loudness) / np.where(silent, np.float32(1), old.loudness)
-        loudness[following] = np.where(silent, np.where(new.loudness > 0, np.float32(2), np.float32(1)), ratio)
-        before = now
-    return likeness, loudness
+    places = np.append(frames[0] - 1, frames) * sizes.step + int((gap - window) / 2)
+    both = prediction(sliding_window_view(noisy, window)[places], sizes.rate)
+    old, new = Prediction(*(x[:-1] for x in both)), Prediction(*(x[1:] for x in both))
+    likeness = (0.2 / (itakura(new, old) - np.float32(0.8)).astype(np.float64)).astype(np.float32)
+    silent = old.loudness <= 0
+    ratio = (np.float32(0.001) + new.loudness) / np.where(silent, np.float32(1), old.loudness)
+    return likeness, np.where(silent, np.where(new.loudness > 0, np.float32(2), np.float32(1)), ratio)
 
 
 class Prediction(NamedTuple):
@@ -488,7 +493,7 @@ def cheapest_path(frames: Frames, sizes: Sizes, blocks: list[int]) -> np.ndarray
     history, patience = (int(seconds / float(sizes.frame_interval)) for seconds in (HISTORY, PATIENCE))
     skip = frequency_skips(sizes)
     chosen = np.zeros(len(frames.lags), np.float32)
-    came_from: list[np.ndarray] = []  # per frame: candidate -> the best one of the frame before; the last is the unvoiced one
+    came_from: list[np.ndarray] = []  # per frame: candidate (the last: unvoiced) -> the best of the frame before
     totals: np.ndarray = np.empty(0, np.float32)
     settled = done = 0
     for number, count in enumerate(blocks):
@@ -531,7 +536,7 @@ def follow(frames: Frames, t: int, totals: np.ndarray, skip: np.ndarray, start: 
     count = int(np.count_nonzero(frames.lags[t]))
     own = np.append(frames.costs[t, :count], frames.unvoiced[t])
     if not len(totals):
-        return own, np.zeros(count + 1, np.int64)
+        return own, np.zeros(count + 1, np.int8)
     before = len(totals) - 1
     steps = np.zeros((count + 1, before + 1), np.float32)
     steps[:count, :before] = skip[frames.lags[t, :count, None] - start, frames.lags[t - 1, :before] - start]
@@ -539,7 +544,7 @@ def follow(frames: Frames, t: int, totals: np.ndarray, skip: np.ndarray, start: 
     steps[count, :before] = frames.offset[t]
     steps += totals
     best = steps.argmin(axis=1)
-    return steps[np.arange(count + 1), best] + own, best
+    return steps[np.arange(count + 1), best] + own, best.astype(np.int8)
 
 
 def meeting(came_from: list[np.ndarray], settled: int, now: int, cheapest: int, forced: bool) -> tuple[int, int]:

@@ -110,7 +110,7 @@ class Leakage(ModelMetric):
         }
 
     def protocol(self) -> dict[str, Any]:
-        return {"version": 1, "probe": "ridge, left-one-out strength", "clips": self.clips, "judged": "kept back from training"}
+        return {"version": 1, "probe": "ridge, leave-one-out strength", "clips": self.clips, "judged": "kept back from training"}
 
 
 def accuracy(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -18,6 +18,7 @@ from talkingface.face.finder import FaceFinder
 from talkingface.model.stage import Stage
 from talkingface.nn.weights import OPTIONAL, Weights, load_weights, read_networks, recognise, save_weights
 from talkingface.registry import MODELS
+from talkingface.zoo import remedy
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class Model(nn.Module):
             wanted = next(iter(self.files.values()), "weights")
             raise MissingWeightsError(
                 f"{folder / wanted} does not exist, nor any other weights of {self.name} there. Give saved/<run> of a training, "
-                "or see checkpoints/README.md for published files."
+                f"or see checkpoints/README.md for published files. {remedy(wanted)}".rstrip()
             )
         return found
 
@@ -169,7 +170,9 @@ class Model(nn.Module):
         held = read_networks(file, self.entries.values())
         if "" in held:
             return {networks[0] if len(networks) == 1 else self.network_of(held[""], file): held[""]}
-        return {network: held[self.entries[network]] for network in networks if self.entries.get(network) in held}
+        first = next(iter(held.values()))  # of a file named like one of another network: loading it says so
+        own = {network: held.get(self.entries[network]) if network in self.entries else first for network in networks}
+        return {network: weights for network, weights in own.items() if weights is not None}
 
     def network_of(self, weights: Weights, path: Path) -> str:
         """The network of this model that a file holds, by the names in it.
@@ -212,6 +215,11 @@ class Model(nn.Module):
         places = [Path(checkpoints_dir) / folder / name for folder in self.folders or (self.name,) for name in names]
         return next((place for place in places if place.is_file()), places[0])
 
+    def published_folder(self, checkpoints_dir: Path) -> Path:
+        """The folder of its published files: the first of `folders` that is there, or else where they should lie."""
+        places = [Path(checkpoints_dir) / folder for folder in self.folders or (self.name,)]
+        return next((place for place in places if place.is_dir()), places[0])
+
     def load_published(self, network: str, checkpoints_dir: Path, needed_by: str = "") -> None:
         """Load a network's published weights, for a stage that needs them.
 
@@ -222,7 +230,7 @@ class Model(nn.Module):
         if not path.is_file():
             who = f", and stage {needed_by!r} needs it" if needed_by else ""
             train = f"Train it with --stages={network}, or see" if network in self.stages else "See"
-            raise MissingWeightsError(f"{path} does not exist{who}. {train} checkpoints/README.md.")
+            raise MissingWeightsError(f"{path} does not exist{who}. {train} checkpoints/README.md. {remedy(path)}".rstrip())
         held = self.read(path, [network])
         if network not in held:
             raise MissingWeightsError(self._lacks(network, path, []))

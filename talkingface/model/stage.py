@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from talkingface.dataset.base import Clip, Samples
+from talkingface.errors import ConfigError
 
 Batch = dict[str, Tensor]
 
@@ -67,3 +68,32 @@ class Stage(nn.Module, ABC):
                 for network in networks:
                     network.train()
         return self
+
+
+# --- what stages check and leave out ----------------------------------------------------------------------------------
+
+
+def one_of(setting: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuse another value.
+
+    Raises:
+        ConfigError: naming those that are allowed.
+    """
+    if value not in allowed:
+        raise ConfigError(f"{setting}: expected one of {', '.join(allowed)}, got {value!r}.")
+
+
+def at_least_one(stage: str, **numbers: int) -> None:
+    """Refuse a setting below 1.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    for name, number in numbers.items():
+        if number < 1:
+            raise ConfigError(f"{stage}.{name}: expected at least 1, got {number}.")
+
+
+def without(weights: Mapping[str, float], names: set[str]) -> dict[str, float]:
+    """The factors of the other losses."""
+    return {name: weight for name, weight in weights.items() if name not in names}

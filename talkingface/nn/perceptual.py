@@ -14,8 +14,10 @@ from talkingface.nn.weights import State, load_weights, read_weights, register_n
 
 CHANNELS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512, 512, 512, 512, 0)  # 0: pooling
 CUTS = (2, 7, 12, 21, 30)  # of VGG19 without norms: behind relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1
+CONV_CUTS = (3, 8, 17, 26, 35)  # behind conv1_2, conv2_2, conv3_4, conv4_4 and conv5_4, as GFPGAN's authors look
 LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 FACE_WEIGHTS = (0.0, 0.0, 0.0, 0.0, 1 / 8, 1 / 4 + 1.0)
+SMALLEST = 16  # pixels that the last slice needs
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures in [0, 1]
 WITHOUT = "Or train without perceptual losses, which is not the published recipe."
 
@@ -26,12 +28,13 @@ class VggFeatures(nn.Module):
     Args:
         batch_norm: VGG19 with batch norms, all of it, and cut at the same numbers, as PC-AVS does with its face network:
             six slices that end behind a norm, a pooling, a norm, a convolution, a ReLU and the last pooling.
+        cuts: how many layers lie before the end of each slice.
     """
 
-    def __init__(self, batch_norm: bool = False):
+    def __init__(self, batch_norm: bool = False, cuts: Sequence[int] = CUTS):
         super().__init__()
         layers = vgg_layers(batch_norm)
-        ends = (*CUTS, len(layers)) if batch_norm else CUTS
+        ends = (*cuts, len(layers)) if batch_norm else tuple(cuts)
         for k, (start, end) in enumerate(zip((0, *ends), ends, strict=False), start=1):
             part = nn.Sequential()
             for number in range(start, end):
@@ -91,10 +94,19 @@ class PerceptualLoss(nn.Module):
         layer_weights: of its slices; a slice of weight 0 is not compared.
         normalize: pictures in [-1, 1] are brought to ImageNet's statistics first, as the network has learnt them. SPADE's
             code, and PC-AVS after it, feed them as they are.
+        num_scales: also compare the pictures halved, and halved again, and so on, as long as 16 pixels are left; the distances
+            are summed.
     """
 
-    def __init__(self, features: VggFeatures, layer_weights: Sequence[float] = LAYER_WEIGHTS, normalize: bool = False):
+    def __init__(
+        self,
+        features: VggFeatures,
+        layer_weights: Sequence[float] = LAYER_WEIGHTS,
+        normalize: bool = False,
+        num_scales: int = 1,
+    ):
         super().__init__()
+        self.num_scales = num_scales
         if len(layer_weights) != features.num_slices:
             raise ValueError(f"{len(layer_weights)} weights for {features.num_slices} slices")
         self.features, self.layer_weights, self.normalize = features.requires_grad_(False).eval(), tuple(layer_weights), normalize
@@ -104,19 +116,28 @@ class PerceptualLoss(nn.Module):
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
 
     @classmethod
-    def vgg19(cls, file: Path | str = "", normalize: bool = False, otherwise: str = WITHOUT) -> PerceptualLoss:
+    def vgg19(
+        cls,
+        file: Path | str = "",
+        normalize: bool = False,
+        otherwise: str = WITHOUT,
+        cuts: Sequence[int] = CUTS,
+        layer_weights: Sequence[float] = LAYER_WEIGHTS,
+        num_scales: int = 1,
+    ) -> PerceptualLoss:
         """With torchvision's ImageNet weights, of a file or of torchvision's cache.
 
         Args:
+            cuts: see `VggFeatures`.
             otherwise: what else a user can do where there is no such file, for the message.
 
         Raises:
             MissingWeightsError: there is no such file; the message says where it comes from.
             CheckpointError: it is another file.
         """
-        features = VggFeatures()
+        features = VggFeatures(cuts=cuts)
         features.load(find_file(VGG19, file, otherwise))
-        return cls(features, normalize=normalize)
+        return cls(features, layer_weights, normalize, num_scales)
 
     @classmethod
     def vggface(cls, file: Path | str) -> PerceptualLoss:
@@ -136,15 +157,35 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, pictures: Tensor, truth: Tensor) -> Tensor:
         """Of pictures (B, 3, H, W) in [-1, 1]; no gradient reaches the truth."""
-        with torch.no_grad():
-            wanted = self.features(self.fitted(truth))
-        found = self.features(self.fitted(pictures))
-        distances = zip(self.layer_weights, found, wanted, strict=True)
-        return torch.stack([weight * F.l1_loss(f.float(), w.float()) for weight, f, w in distances if weight]).sum()
+        return self.with_style(pictures, truth)[0]
+
+    def with_style(self, pictures: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """The distance, and that of the features' Gram matrices, which are divided by C H W: of the full size alone."""
+        pictures, truth = self.fitted(pictures), self.fitted(truth)
+        distances, styles = [], []
+        for scale in range(self.num_scales):
+            if scale and min(pictures.shape[2:]) < 2 * SMALLEST:
+                break
+            if scale:
+                pictures, truth = (F.interpolate(x, scale_factor=0.5, mode="bilinear") for x in (pictures, truth))
+            with torch.no_grad():
+                wanted = self.features(truth)
+            compared = [pair for pair in zip(self.layer_weights, self.features(pictures), wanted, strict=True) if pair[0]]
+            distances += [weight * F.l1_loss(f.float(), w.float()) for weight, f, w in compared]
+            if not scale:
+                styles = [weight * F.l1_loss(gram(f), gram(w)) for weight, f, w in compared]
+        return torch.stack(distances).sum(), torch.stack(styles).sum()
 
     def fitted(self, pictures: Tensor) -> Tensor:
         """The pictures as the network gets them."""
         return ((pictures + 1) / 2 - self.mean) / self.deviation if self.normalize else pictures
+
+
+def gram(features: Tensor) -> Tensor:
+    """(B, C, C): how the channels of features (B, C, H, W) go together, divided by C H W, in full precision."""
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.float().flatten(2)
+        return flat @ flat.transpose(1, 2) / flat[0].numel()
 
 
 def published_vgg19() -> nn.Module:

@@ -180,11 +180,20 @@ class ToRGB(nn.Module):
 
 
 class ConstantStart(nn.Module):
-    """The learned map from which a generator starts."""
+    """The map from which a generator starts.
 
-    def __init__(self, channels: int, side: int = 4):
+    Args:
+        learned: False keeps it as it is drawn: a generator that is always given another start.
+    """
+
+    def __init__(self, channels: int, side: int = 4, learned: bool = True):
         super().__init__()
-        self.input = nn.Parameter(torch.randn(1, channels, side, side))
+        drawn = torch.randn(1, channels, side, side)
+        self.input: Tensor
+        if learned:
+            self.input = nn.Parameter(drawn)
+        else:
+            self.register_buffer("input", drawn)
 
     def forward(self, count: int) -> Tensor:
         return self.input.expand(count, -1, -1, -1)

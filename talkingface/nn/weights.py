@@ -8,21 +8,26 @@ import re
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from talkingface import zoo
 from talkingface.errors import CheckpointError, MissingWeightsError
 
 State = dict[str, Tensor]
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "params_ema", "params", "weights")
 PREFIXES = {"module", "_orig_mod"}  # of DataParallel and torch.compile
+TAR_PARTS = (b"sys_info\0", b"pickle\0", b"tensors\0", b"storages\0")  # of which torch.save made a tar file before 0.2
 LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e80")  # the number with which torch.save began before 1.6
 OPTIONAL = ("num_batches_tracked",)  # old files do not have these counters, and evaluation does not use them
+MOST_VALUES = 5_000_000  # plain values, entries and tensors in a file
+DEEPEST = 60  # entries within entries
 
 
 @dataclass
@@ -33,7 +38,7 @@ class Weights:
         state: name -> tensor on the CPU, without the prefixes of wrappers; perhaps mapped from the file, so not to be
             written to.
         extra: plain values beside the tensors, such as step and epoch; optimizer states are left out.
-        container: "torch" (zip), "torch-legacy", "torchscript" or "safetensors".
+        container: "torch" (zip), "torch-legacy", "torch-tar", "torchscript" or "safetensors".
     """
 
     state: State
@@ -55,9 +60,9 @@ def read_weights(path: Path | str, key: str = "") -> Weights:
         CheckpointError: the path is a folder, or the file is damaged, holds no weights, or holds code.
     """
     path = Path(path)
-    container, content = _content(path)
+    container, content = read_content(path)
     state, extra = _unwrap(content, path, key)
-    return Weights(_plain_names(state, path), extra, container)
+    return Weights(plain_names(state, path), extra, container)
 
 
 def read_networks(path: Path | str, entries: Iterable[str]) -> dict[str, Weights]:
@@ -74,17 +79,17 @@ def read_networks(path: Path | str, entries: Iterable[str]) -> dict[str, Weights
         MissingWeightsError, CheckpointError: as `read_weights`.
     """
     path = Path(path)
-    container, content = _content(path)
+    container, content = read_content(path)
     is_held = {entry: isinstance(content, Mapping) and isinstance(content.get(entry), Mapping) for entry in entries}
     found = {}
     for entry in [entry for entry, held in is_held.items() if held] or [""]:
         state, extra = _unwrap(content, path, entry)
-        found[entry] = Weights(_plain_names(state, path), extra, container)
+        found[entry] = Weights(plain_names(state, path), extra, container)
     return found
 
 
-def _content(path: Path) -> tuple[str, Any]:
-    """(container, content) of a file.
+def read_content(path: Path) -> tuple[str, Any]:
+    """(container, content) of a file: all that is in it, as it was saved, in plain Python types and tensors.
 
     Raises:
         MissingWeightsError, CheckpointError: as `read_weights`.
@@ -92,9 +97,13 @@ def _content(path: Path) -> tuple[str, Any]:
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; name one file of weights in it (.pth, .pt, .model or .safetensors).")
     if not path.exists():
-        raise MissingWeightsError(f"{path} does not exist; checkpoints/README.md says where published weights come from.")
+        raise MissingWeightsError(f"{path} does not exist; checkpoints/README.md says where published weights come from. {zoo.remedy(path)}".rstrip())
+    if not path.is_file():
+        raise CheckpointError(f"{path} is no plain file; name a file of weights.")
     try:
-        return _read(path)
+        container, content = _read(path)
+        check_claims(content, path)
+        return container, content
     except CheckpointError:
         raise
     except OSError as error:
@@ -113,22 +122,51 @@ def _read(path: Path) -> tuple[str, Any]:
         return "safetensors", _read_safetensors(path)
     if start.startswith(LEGACY_MAGIC):
         return "torch-legacy", read_safely(path)
+    if start[257:262] == b"ustar" and start.startswith(TAR_PARTS):
+        from talkingface.nn.torch_tar import read_tar
+
+        return "torch-tar", read_tar(path)
     raise CheckpointError(f"{path} {_what_else(start)}")
+
+
+FOREIGN = {  # first bytes -> what such a file is, and what to do with it
+    b"\x89HDF": "is an HDF5 file, of Keras or MATLAB. Convert it with the program that wrote it.",
+    b"GGUF": "is a GGUF file of a language model.",
+    b"MATLAB": "is a MATLAB file of numbers, not of weights.",
+    b"\x93NUMPY": "is a numpy array, not a file of weights.",
+    b"\x1f\x8b": "is compressed (gzip). Unpack it and name the file in it.",
+    b"BZh": "is compressed (bzip2). Unpack it and name the file in it.",
+    b"7z\xbc\xaf": "is an archive (7z). Unpack it and name the file in it.",
+    b"Rar!": "is an archive (RAR). Unpack it and name the file in it.",
+    b"version https://git-lfs": "is a Git LFS pointer, not the weights. Run `git lfs pull` where it came from.",
+}
+PICKLE_ADVICE = (
+    "reading it could run code, so it was refused. In its authors' program, save the tensors alone: "
+    "torch.save(network.state_dict(), ...), or safetensors."
+)
 
 
 def _what_else(start: bytes) -> str:
     """What a file is that holds no weights."""
     if not start:
         return "is empty: the download or copy did not finish. Fetch it again."
+    for magic, text in FOREIGN.items():
+        if start.startswith(magic):
+            return text
     if start.lstrip()[:1] == b"<":
         return "is a web page, not weights: the download site answered with a page. Fetch the file itself."
-    if start.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the weights. Run `git lfs pull` where it came from."
+    if is_onnx(start):
+        return "is an ONNX model: a graph to run, whose weights cannot be trained on. Name the file that it was exported from."
     if start[257:262] == b"ustar":
-        return "is a tar file of torch 0.1, which cannot be read safely. Unpack it, if it is an archive of weights."
+        return "is a tar file, not weights. Unpack it and name the file in it."
     if start[:1] == b"\x80":
-        return "is a plain pickle: reading it could run code, so it was refused. Save the tensors alone, as safetensors."
+        return f"is a plain pickle: {PICKLE_ADVICE}"
     return "is not a file of weights: expected torch.save, TorchScript or safetensors. Fetch it again or name another."
+
+
+def is_onnx(start: bytes) -> bool:
+    """Whether a file begins as ONNX's message does: the version of the format, then who wrote it, its graph or operators."""
+    return len(start) > 3 and start[0] == 0x08 and 1 <= start[1] < 0x40 and start[2] in (0x12, 0x1A, 0x3A, 0x42)
 
 
 def _read_zip(path: Path) -> tuple[str, Any]:
@@ -136,7 +174,7 @@ def _read_zip(path: Path) -> tuple[str, Any]:
     from talkingface.nn.torchscript import is_torchscript, read_tensors
 
     with zipfile.ZipFile(path) as archive:
-        parts = [part for part in archive.infolist() if "/code/" not in part.filename]  # which is compressed and not read
+        parts = [part for part in archive.infolist() if part.filename.split("/")[1:2] != ["code"]]  # compressed, and not read
         if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
             raise CheckpointError(f"{path} is a compressed zip file, not weights. Unpack it and name the file in it.")
         if sum(part.file_size for part in parts) > path.stat().st_size:
@@ -209,22 +247,48 @@ def _refused(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(f"{path} is damaged or cut off ({path.stat().st_size} bytes; {reason}). Fetch or copy it again.")
 
 
+def check_claims(content: Any, path: Path) -> None:
+    """Refuse what would not fit into memory when it is used: values within values without end, and tensors of far more numbers
+    than the file has (which repeat one number, or one tensor).
+
+    Raises:
+        CheckpointError: the content claims more than an honest file of its size does.
+    """
+    todo, values, claimed = [(content, 0)], 0, 0
+    while todo:
+        value, depth = todo.pop()
+        values += 1
+        if depth > DEEPEST or values > MOST_VALUES:
+            raise CheckpointError(f"{path} was refused: its entries contain each other, or are too many. It holds no honest weights.")
+        if isinstance(value, Tensor):
+            claimed += value.numel() * value.element_size()
+        elif isinstance(value, Mapping):
+            todo += [(part, depth + 1) for part in value.values()]
+        elif isinstance(value, (list, tuple, set)):
+            todo += [(part, depth + 1) for part in value]
+        elif isinstance(value, (argparse.Namespace, Unread)):
+            todo.append((vars(value), depth + 1))
+    size = path.stat().st_size
+    if claimed > 4 * size + (256 << 20):
+        raise CheckpointError(f"{path} was refused: its tensors claim {claimed / 1e9:.0f} GB, and the file has {size / 1e9:.3f} GB.")
+
+
 def _unwrap(content: Any, path: Path, key: str) -> tuple[State, dict[str, Any]]:
     """The tensors inside the wrappers, and the plain values beside them."""
     extra: dict[str, Any] = {}
     if key:
         if not isinstance(content, Mapping) or key not in content:
             raise CheckpointError(f"{path} has no entry {key!r}. It has: {_some(_keys(content))}.")
-        extra, content = _plain_values(content, without=key), content[key]
+        extra, content = plain_values(content, without=key), content[key]
     while isinstance(content, Mapping) and (wrapper := _wrapper(content)):
-        extra.update(_plain_values(content, without=wrapper))
+        extra.update(plain_values(content, without=wrapper))
         content = content[wrapper]
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not the named tensors of a network.")
     state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not state:
         raise CheckpointError(f"{path} holds no network. It has: {_some(_keys(content)) or 'nothing'}.")
-    extra.update(_plain_values({name: value for name, value in content.items() if name not in state}))
+    extra.update(plain_values({name: value for name, value in content.items() if name not in state}))
     return state, extra
 
 
@@ -249,7 +313,15 @@ def _is_optimizer(name: Any) -> bool:
     return "optim" in str(name).lower()
 
 
-def _plain_values(content: Mapping, without: str = "") -> dict[str, Any]:
+def plain_beside(content: Any) -> dict[str, Any]:
+    """The plain values of a file beside its networks: single numbers may be tensors, but not among a network's own."""
+    if not isinstance(content, Mapping):
+        return {}
+    is_network = any(isinstance(value, Tensor) and value.dim() > 0 for value in content.values())
+    return plain_values({name: value for name, value in content.items() if not (is_network and isinstance(value, Tensor))})
+
+
+def plain_values(content: Mapping, without: str = "") -> dict[str, Any]:
     """The entries that are plain, made of Python's own types."""
     plain = {str(name): _plain(value) for name, value in content.items() if name != without and not _is_optimizer(name)}
     return {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
@@ -266,16 +338,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.item() if value.dim() == 0 else _NOT_PLAIN
     if isinstance(value, argparse.Namespace):
-        return _plain_values(vars(value))
+        return plain_values(vars(value))
     if isinstance(value, (list, tuple)):
         items = [_plain(item) for item in value]
         return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
     if isinstance(value, Mapping) and not _has_tensors(value):
-        return _plain_values(value)
+        return plain_values(value)
     return _NOT_PLAIN
 
 
-def _plain_names(state: State, path: Path) -> State:
+def plain_names(state: State, path: Path) -> State:
     """Names without the prefixes that DataParallel and torch.compile put in, wherever they stand."""
     plain = {".".join(part for part in name.split(".") if part not in PREFIXES): value for name, value in state.items()}
     if len(plain) != len(state):
@@ -353,15 +425,52 @@ def register_network(label: str, factory: Callable[[], nn.Module]) -> None:
 
 def recognise(state: Mapping[str, Tensor]) -> str | None:
     """The label of the registered network that these tensors belong to: nine of ten names and shapes agree."""
-    given = _signature(state)
-    with torch.device("meta"):
-        signatures = {label: _signature(factory().state_dict()) for label, factory in known_networks.items()}
-    likeness = {label: len(given & known) / len(given | known) for label, known in signatures.items()}
+    label, likeness = closest(state)
+    return label if likeness >= 0.9 else None
+
+
+def closest(state: Mapping[str, Tensor], with_shapes: bool = True) -> tuple[str | None, float]:
+    """The label of the registered network that is most like these tensors, and how much: the part of names that agree.
+
+    Args:
+        with_shapes: count a name only where its shape agrees too.
+    """
+    given = signature(state)
+    likeness = {label: _likeness(given, blueprint(factory).signature, with_shapes) for label, factory in known_networks.items()}
     best = max(likeness, key=lambda label: likeness[label], default=None)
-    return best if best is not None and likeness[best] >= 0.9 else None
+    return best, likeness.get(best or "", 0.0)
 
 
-def _signature(state: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
+def _likeness(given: set, known: set, with_shapes: bool) -> float:
+    if not with_shapes:
+        given, known = ({name for name, _ in pairs} for pairs in (given, known))
+    return len(given & known) / max(len(given | known), 1)
+
+
+class Blueprint(NamedTuple):
+    """What the file of a network should hold.
+
+    Attributes:
+        signature: (name, shape) of each tensor, without the counters that may be missing.
+        parameters: names of those that are learned.
+    """
+
+    signature: set[tuple[str, tuple[int, ...]]]
+    parameters: set[str]
+
+    @classmethod
+    def of(cls, network: nn.Module) -> Blueprint:
+        return cls(signature(network.state_dict()), {name for name, _ in network.named_parameters()})
+
+
+@cache
+def blueprint(factory: Callable[[], nn.Module]) -> Blueprint:
+    """What the file of a registered network holds; nothing of its size is made in memory."""
+    with torch.device("meta"):
+        return Blueprint.of(factory())
+
+
+def signature(state: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
     return {(name, tuple(tensor.shape)) for name, tensor in state.items() if not name.endswith(OPTIONAL)}
 
 

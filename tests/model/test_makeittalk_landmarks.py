@@ -161,9 +161,32 @@ def test_speakers_differ(real_data):
 def test_a_loud_pause_is_cut_and_a_soft_voice_is_raised():
     resemblyzer()
     pause = np.concatenate((babble(1.0), np.zeros(2 * RATE, np.float32), babble(1.0)))
-    assert len(voice.preprocessed(pause)) < 3.2 * RATE
-    assert np.sqrt(np.mean(voice.raised_volume(1e-3 * babble(1.0)) ** 2)) == pytest.approx(10**-1.5, rel=1e-3)
-    assert voice.raised_volume(babble(1.0)).max() == pytest.approx(babble(1.0).max(), rel=0.5)
+    assert sum(map(len, voice.spoken_minutes(pause))) < 3.2 * RATE
+    assert voice.raising_factor(babble(1.0)) == 1 and voice.raising_factor(np.zeros(RATE, np.float32)) == 1
+    soft = 1e-3 * babble(1.0)
+    assert np.sqrt(np.mean((voice.raising_factor(soft) * soft) ** 2)) == pytest.approx(10**-1.5, rel=1e-3)
+
+
+def test_minutes_are_embedded_one_by_one(monkeypatch):
+    resemblyzer()
+    monkeypatch.setattr(voice, "MINUTE", 50)  # windows: 1.5 s
+    samples = (32767 * np.clip(np.concatenate((babble(2.0), babble(2.0, hertz=120.0))), -1, 1)).astype(np.int16)
+    minutes = list(voice.spoken_minutes(samples))
+    assert [len(minute) for minute in minutes] == [24_000] * (len(minutes)) and len(minutes) >= 2
+    means = np.mean([voice.speaker_embedding(minute) for minute in minutes], axis=0)
+    assert voice.speaker_embedding(samples) == pytest.approx(means, abs=0.05)
+    whole = voice.spectral_embedding(samples)
+    monkeypatch.setattr(voice, "MINUTE", 2000)
+    assert whole == pytest.approx(voice.spectral_embedding(samples), abs=0.02)
+
+
+def test_blocks_are_heard_as_a_whole(monkeypatch):
+    samples = (32767 * np.clip(babble(3.0), -1, 1)).astype(np.int16)
+    whole = speech.features(samples, voice.spectral_embedding)
+    monkeypatch.setattr(speech, "BLOCK", 7)
+    blocks = speech.features(samples, voice.spectral_embedding)
+    assert blocks.mel == pytest.approx(whole.mel, abs=1e-5)
+    assert np.array_equal(blocks.pitch, whole.pitch)
 
 
 @pytest.mark.parametrize(("samples", "starts"), [(100, 1), (25_600, 1), (44_799, 4), (65_280, 6), (960_000, 118)])

@@ -14,7 +14,7 @@ from talkingface.errors import ConfigError, FaceError, MediaError
 from talkingface.face.finder import FaceFinder
 from talkingface.face.points import write_points
 from talkingface.media.audio import write_audio
-from talkingface.media.image import write_image
+from talkingface.media.image import read_image, write_image
 from talkingface.media.video import write_video
 from talkingface.model.makeittalk import MakeItTalk
 from talkingface.model.makeittalk.cartoon import cartoon_frames, preview_rows, puppet_points
@@ -197,6 +197,21 @@ def test_a_profile_and_a_face_on_its_head_are_refused(picture):
     upside_down = [200, 200] - face_points(200, 200)
     with pytest.raises(FaceError, match="on its head"):
         read_portrait(picture(200, 200, points=upside_down), FILES_ONLY, SIDE)
+
+
+def test_a_face_that_is_turned_far_is_mentioned(picture, caplog):
+    turned = face_points(200, 200)
+    turned[27:36, 0] -= 45
+    read_portrait(picture(200, 200, points=turned), FILES_ONLY, SIDE)
+    assert "turned far" in caplog.text
+
+
+def test_one_of_several_faces_speaks_and_the_others_are_mentioned(real_data, tmp_path, caplog):
+    faces = [read_image(real_data / "portraits" / name) for name in ("obama.jpg", "taylor.jpg")]
+    write_image(tmp_path / "two.png", np.concatenate(faces, axis=1))
+    left, right = (read_portrait(tmp_path / "two.png", FaceFinder("dlib", select=side), SIDE) for side in ("left", "right"))
+    assert left.matrix[0, 2] > right.matrix[0, 2]
+    assert "2 faces" in caplog.text and "--face.select=right" in caplog.text
 
 
 def test_no_face_is_an_error_that_says_what_to_do(tmp_path):

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from talkingface.model.syncnet.networks import SyncNet
-from talkingface.model.wav2lip.networks import Generator, QualityDiscriminator, SyncExpert
+from talkingface.model.wav2lip.networks import Generator, QualityDiscriminator
 from talkingface.nn.conv import fold_batch_norm
+from talkingface.nn.sync_expert import SyncExpert
 
 PUBLISHED = {Generator: 36_298_035, SyncExpert: 16_435_072, QualityDiscriminator: 14_113_793, SyncNet: 13_631_616}
 

@@ -8,7 +8,6 @@ import av
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from talkingface.cli import load_config, main, parse_arguments
 from talkingface.config import Config
@@ -22,7 +21,7 @@ from talkingface.media.image import write_image
 from talkingface.media.video import Video, write_video
 from talkingface.model.pc_avs import PC_AVS, faces, speech
 from talkingface.model.pc_avs.model import PoseCodes, held_on, there_and_back
-from talkingface.model.pc_avs.networks import Generator, ModulatedConv, Widths
+from talkingface.model.pc_avs.networks import Generator, Widths
 from talkingface.quick_start import generate
 
 TINY = {"width": 0.1, "image_size": 64, "num_classes": 3}
@@ -89,6 +88,12 @@ def images(model, clip):
     return np.stack([frame.image for frame in model.generate(clip)])
 
 
+def unrounded(model, clip):
+    """Frames as they leave the generator: an untrained one shows less of a pose than 8 bits hold."""
+    with torch.inference_mode():
+        return torch.cat(list(model.batches(clip))).numpy()
+
+
 def counting(module):
     """Count the rows that a network is given."""
     counts = []
@@ -99,29 +104,13 @@ def counting(module):
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("demodulate", [True, False])
-@pytest.mark.parametrize("up", [True, False])
-def test_one_shared_convolution_is_as_weights_of_each_samples_own(demodulate, up):
-    torch.manual_seed(0)
-    conv = ModulatedConv(5, 7, 3, 11, demodulate, up).double()
-    x, style = torch.randn(3, 5, 6, 6, dtype=torch.float64), torch.randn(3, 11, dtype=torch.float64)
-    expected = []
-    for sample, factors in zip(x, conv.modulation(style), strict=True):
-        weight = conv.weight[0] / np.sqrt(5 * 9) * factors[None, :, None, None]
-        if demodulate:
-            weight = weight * torch.rsqrt(weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8)
-        if up:
-            expected.append(conv.blur(F.conv_transpose2d(sample[None], weight.transpose(0, 1), stride=2)))
-        else:
-            expected.append(F.conv2d(sample[None], weight, padding=1))
-    assert torch.allclose(conv(x, style)[0], torch.cat(expected), atol=1e-6)
-
-
 @pytest.mark.parametrize(("width", "side"), [(0.1, 64), (0.2, 96)])
 def test_the_generator_doubles_its_start_five_times(width, side):
     net, widths = Generator(width, side), Widths.of(width)
-    picture, factors = net(torch.randn(2, widths.style), torch.randn(2, widths.levels[0], side // 32, side // 32))
-    assert picture.shape == (2, 3, side, side) and picture.abs().max() <= 1 and len(factors) == 6
+    style = torch.randn(2, widths.style)
+    picture = net(style, torch.randn(2, widths.levels[0], side // 32, side // 32))
+    assert picture.shape == (2, 3, side, side) and picture.abs().max() <= 1
+    assert [factors.shape[1] for factors in net.color_factors(style)] == list(widths.levels)
     assert [noise.shape[-1] for noise in net.stored_noise()] == [
         s for k, s in enumerate(side // 32 << np.arange(6)) for _ in range(1 + (k > 0))
     ]
@@ -425,8 +414,8 @@ def test_every_combination_of_inputs_speaks(tmp_path, model, clip):
         write_image(folder / f"{number:06d}.png", face(number))
     who = {"picture": clip.face, "video": video(tmp_path / "who.mkv", 3), "folder": folder}
     poses = {"video": clip.pose, "picture": clip.face, "folder": folder, "still": STILL, "unnamed": None}
-    made = {(w, p): images(model, replace(clip, face=path, pose=pose)) for w, path in who.items() for p, pose in poses.items()}
-    assert {frames.shape for frames in made.values()} == {(12, 64, 64, 3)}
+    made = {(w, p): unrounded(model, replace(clip, face=path, pose=pose)) for w, path in who.items() for p, pose in poses.items()}
+    assert {frames.shape for frames in made.values()} == {(12, 3, 64, 64)}
     assert np.array_equal(made["picture", "picture"], made["picture", "still"])
     assert np.array_equal(made["picture", "unnamed"], made["picture", "still"])
     assert not np.array_equal(made["folder", "unnamed"], made["folder", "still"])  # a video's own motion
@@ -495,7 +484,8 @@ def test_noise_depends_on_seed_and_frame_alone(clip):
 
     model = noisy()
     fresh = images(model, clip)
-    assert np.array_equal(fresh, images(noisy(batch_size=3), clip)) and np.array_equal(fresh, images(model, clip))
+    assert np.array_equal(fresh, images(model, clip))
+    assert np.abs(fresh.astype(int) - images(noisy(batch_size=3), clip)).max() <= 1  # sums in another order
     assert not np.array_equal(fresh[0], fresh[-1])
     stored, none = images(noisy(noise="stored"), clip), images(noisy(noise="none"), clip)
     assert not np.array_equal(stored, none) and not np.array_equal(fresh, stored)

@@ -16,7 +16,7 @@ from talkingface.media.image import write_image
 from talkingface.media.video import Video, write_video
 from talkingface.model.wav2lip import Wav2Lip, data
 from talkingface.model.wav2lip.model import lip_sync
-from talkingface.model.wav2lip.stages import batch_statistics
+from talkingface.nn.sync_expert import batch_statistics
 from talkingface.trainer.settings import TrainingSettings
 from talkingface.trainer.trainer import Trainer
 from tests.parity.kit import make_weight

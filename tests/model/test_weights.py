@@ -17,8 +17,9 @@ from torch import nn
 
 from talkingface.errors import CheckpointError, MediaError, MissingWeightsError
 from talkingface.face.s3fd import FaceAlignmentS3FD, SyncNetS3FD
-from talkingface.model.wav2lip.networks import Generator, SyncExpert
+from talkingface.model.wav2lip.networks import Generator
 from talkingface.nn import weights
+from talkingface.nn.sync_expert import SyncExpert
 from talkingface.nn.weights import load_weights, read_weights, recognise, register_network, save_weights
 
 

@@ -6,15 +6,21 @@ from torch import nn
 
 from talkingface.model.stage import Stage
 from talkingface.nn.gan import (
+    GradientPenalty,
     MultiscaleDiscriminator,
+    StyleDiscriminator,
+    batch_deviation,
     feature_distances,
     hinge_fake,
     hinge_generator,
     hinge_real,
+    logistic_fake,
+    logistic_real,
     parts,
     scores,
+    style_channels,
 )
-from talkingface.nn.init import xavier_init
+from talkingface.nn.init import normal_init, xavier_init
 from talkingface.nn.weights import load_weights, read_weights, save_weights
 from talkingface.trainer.settings import TrainingSettings
 from talkingface.trainer.trainer import Trainer
@@ -139,3 +145,59 @@ def test_networks_start_as_released():
     assert float(network[0].weight.std()) == pytest.approx(0.02 * (2 / (9 * 128)) ** 0.5, rel=0.05)
     assert not network[0].bias.any() and not network[2].bias.any()
     assert float(network[1].weight.std()) == pytest.approx(0.02, rel=0.4)
+
+
+def test_networks_start_as_pirenderers():
+    network = normal_init(nn.Sequential(nn.Conv2d(32, 64, 3), nn.Linear(100, 100)))
+    assert all(float(layer.weight.std()) == pytest.approx(0.02, rel=0.05) and not layer.bias.any() for layer in network)
+
+
+# --- StyleGAN2 --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [24, 32, 40])
+def test_stylegan2s_discriminator_judges_pictures_of_any_size(side):
+    judged = StyleDiscriminator(side, width=0.05)(faces(3, side))
+    assert judged.shape == (3, 1) and judged.std() > 0
+
+
+def test_its_channels_are_those_of_gfpgan():
+    assert [style_channels(side) for side in (512, 384, 256, 128, 64, 32, 8, 4)] == [32, 32, 64, 128, 256, 512, 512, 512]
+
+
+def test_its_layers_keep_the_variance_and_halve_the_picture():
+    torch.manual_seed(0)
+    block = StyleDiscriminator(64).blocks[0]
+    x = torch.randn(4, block.conv1[0].weight.shape[1], 64, 64)
+    y = block(x)
+    assert y.shape[2:] == (32, 32) and 0.2 < float(y.detach().std()) < 2
+
+
+def test_pictures_that_are_all_the_same_show_no_deviation():
+    x = torch.randn(1, 5, 4, 4)
+    assert float(batch_deviation(x.expand(4, -1, -1, -1)).max()) < 2e-4
+    varied = torch.cat([x, x + 2])
+    assert batch_deviation(varied).shape == (2, 1, 4, 4) and torch.allclose(batch_deviation(varied), torch.ones(()), atol=1e-4)
+    assert batch_deviation(torch.randn(6, 5, 4, 4)).unique().numel() == 2  # of three groups of two there would be one per pair
+
+
+def test_logistic_losses_of_undecided_scores_are_log_2():
+    undecided = torch.zeros(3, 1)
+    assert float(logistic_real(undecided)) == float(logistic_fake(undecided)) == pytest.approx(0.6931, abs=1e-4)
+    assert logistic_real(undecided + 9) < 1e-3 < 8 < logistic_fake(undecided + 9)
+
+
+def test_the_gradients_penalty_is_half_its_square_times_the_pause():
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(torch.tensor(3.0))
+
+        def forward(self, pictures):
+            return self.factor * pictures.sum(dim=(1, 2, 3))
+
+    judge, penalty = Sum(), GradientPenalty(every=4)
+    values = [penalty(judge, faces(2, 8)) for _ in range(5)]
+    assert [float(value.detach()) for value in values] == [4 * 9 * 192 / 2, 0, 0, 0, 4 * 9 * 192 / 2]
+    assert float(torch.autograd.grad(values[0], judge.factor)[0]) == 4 * 3 * 192
+    assert penalty.eval()(judge, faces(2, 8)) == 0 and int(penalty.calls) == 5

@@ -100,3 +100,20 @@ def test_a_face_network_is_cut_at_the_same_numbers(tmp_path):
     h = loss.features(pictures(0)), loss.features(pictures(1))
     apart = [torch.nn.functional.l1_loss(a, b) for a, b in zip(*h, strict=True)]
     torch.testing.assert_close(loss(pictures(0), pictures(1)), apart[4] / 8 + apart[5] / 4 + apart[5])
+
+
+def test_the_style_is_of_how_channels_go_together_wherever_that_is():
+    loss = PerceptualLoss(VggFeatures(cuts=perceptual.CONV_CUTS), (1.0, 0.0, 0.0, 0.0, 0.0))
+    x = pictures(0)
+    content, style = loss.with_style(x.flip(3).flip(2), x)
+    turned = loss.features(x.flip(3).flip(2))[0], loss.features(x)[0]
+    assert style == pytest.approx(float((perceptual.gram(turned[0]) - perceptual.gram(turned[1])).abs().mean()), rel=1e-5)
+    assert perceptual.gram(torch.ones(1, 3, 4, 5)).flatten().tolist() == pytest.approx([20 / 60] * 9) and content > 0
+
+
+def test_reductions_are_compared_as_long_as_the_network_can_see_them():
+    features = VggFeatures()
+    one, two, many = (PerceptualLoss(features, num_scales=count) for count in (1, 2, 9))
+    x, y = pictures(0), pictures(1)
+    half = [torch.nn.functional.interpolate(z, scale_factor=0.5, mode="bilinear") for z in (x, y)]
+    assert float(two(x, y)) == pytest.approx(float(one(x, y) + one(*half)), rel=1e-5) and float(many(x, y)) == float(two(x, y))

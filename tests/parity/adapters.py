@@ -1,6 +1,22 @@
 """ADAPTERS: golden case -> function(case) -> {output: array}; one for each case, through the code that users run."""
 
-from tests.parity import adapters_pc_avs, adapters_pc_avs_training, adapters_syncnet, adapters_wav2lip
+from tests.parity import (
+    adapters_makeittalk_pictures,
+    adapters_makeittalk_speech,
+    adapters_makeittalk_training,
+    adapters_pc_avs,
+    adapters_pc_avs_training,
+    adapters_syncnet,
+    adapters_wav2lip,
+)
 
-MODELS = (adapters_wav2lip, adapters_syncnet, adapters_pc_avs, adapters_pc_avs_training)
+MODELS = (
+    adapters_wav2lip,
+    adapters_syncnet,
+    adapters_pc_avs,
+    adapters_pc_avs_training,
+    adapters_makeittalk_speech,
+    adapters_makeittalk_pictures,
+    adapters_makeittalk_training,
+)
 ADAPTERS = {name: function for model in MODELS for name, function in model.ADAPTERS.items()}

@@ -26,7 +26,7 @@ def adapter(name):
 def network(case, built, prefix=""):
     """A network in evaluation mode with the made-up weights of a case; what the case fixes, the constructor sets."""
     state = {name.removeprefix(prefix): tensor for name, tensor in case.weights().items() if name.startswith(prefix)}
-    load_weights(built, state, case.name, optional=("num_batches_tracked", "pe.pe"))
+    load_weights(built, state, case.name, optional=("num_batches_tracked", "pe.pe", "target_voice"))
     return built.eval()
 
 
@@ -58,7 +58,7 @@ def audio_features(case):
 @adapter("speaker_embedding")
 def speaker_embedding(case):
     wav = (case.recorded["in_wav"] / 32768).astype(np.float32)
-    heard = voice.preprocessed(wav)
+    (heard,) = voice.spoken_minutes(wav)
     encoder = voice.voice_encoder()
     with torch.no_grad():
         partials = encoder(torch.from_numpy(voice.parts_of(heard)))

@@ -43,9 +43,9 @@ def network(case, kind, module):
 @torch.inference_mode()
 def generator(case):
     net, x = network(case, "generator", Generator()), case.inputs()
-    image, factors = net(x["style"], x["identity"], net.stored_noise())
-    constant, _ = net(x["style"], None, net.stored_noise())
-    return {"image": image, "image_const": constant, **{f"style_rgb_{i}": f for i, f in enumerate(factors)}}
+    image, constant = (net(x["style"], start, net.stored_noise()) for start in (x["identity"], None))
+    factors = {f"style_rgb_{i}": factor for i, factor in enumerate(net.color_factors(x["style"]))}
+    return {"image": image, "image_const": constant, **factors}
 
 
 @adapter("netV")

@@ -12,8 +12,9 @@ from talkingface.face.s3fd import FaceAlignmentS3FD, best_box
 from talkingface.media.audio import melspectrogram, to_float, write_audio
 from talkingface.model.wav2lip import Wav2Lip, data
 from talkingface.model.wav2lip.model import lip_sync
-from talkingface.model.wav2lip.networks import Generator, QualityDiscriminator, SyncExpert, lower_half
-from talkingface.model.wav2lip.stages import ExpertStage, GanStage, GeneratorStage, agreement, bce, masked, on_channels, unit
+from talkingface.model.wav2lip.networks import Generator, QualityDiscriminator
+from talkingface.model.wav2lip.stages import ExpertStage, GanStage, GeneratorStage
+from talkingface.nn.sync_expert import SyncExpert, agreement, bce, lower_half, masked, on_channels, unit
 from talkingface.nn.weights import load_weights
 
 ADAPTERS: dict = {}

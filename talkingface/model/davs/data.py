@@ -20,7 +20,7 @@ from talkingface.errors import ConfigError, MediaError
 from talkingface.face.finder import FaceFinder
 from talkingface.media.image import read_image, resize, write_image
 from talkingface.media.mfcc import FIRST, SpeechWindows, read_bin, write_bin
-from talkingface.model.davs.faces import Alignment, FaceVideo
+from talkingface.model.davs.faces import SHOWN, SIDE, Alignment, FaceVideo
 
 FPS = 25
 FRAMES = 25  # of a sample: numbers 2 to 26 of a clip of 29
@@ -81,6 +81,8 @@ class Choices(NamedTuple):
 
 
 PARTS = ("reference", "spoken", "heard", "mfcc")
+MIDDLE = (0.5, 0.5)  # of a border
+JITTER = SIDE - SHOWN  # by how much the authors move pictures, pixels
 
 
 def cut(
@@ -108,7 +110,7 @@ def cut(
         "heard": lambda: np.stack([faces[t] for t in heard]),
         "mfcc": lambda: np.stack([mfcc[t] for t in heard]).astype(np.float32),
     }
-    return {**{part: make[part]() for part in parts}, "painted": np.int64(choices.painted)}
+    return {**{part: make[part]() for part in parts}, "painted": np.array(choices.painted, np.int64)}
 
 
 class Read(dict[int, np.ndarray]):
@@ -178,6 +180,7 @@ class SpokenWords(ClipSamples[Features]):
         lengths: how many frames each part has.
         parts: which parts a sample has, of PARTS.
         augment: whether pictures are moved and mirrored.
+        jitter: by how much they are moved at most, in pixels of a picture of 256, 0 to 4.
         per_clip: samples of each clip per epoch.
     """
 
@@ -191,28 +194,35 @@ class SpokenWords(ClipSamples[Features]):
         parts: Sequence[str] = PARTS,
         augment: bool = False,
         per_clip: int = 1,
+        jitter: float = JITTER,
     ):
         super().__init__(prepared_folders(clips), Features.open, per_clip)
         known = {"word": words, "person": speakers}
         names = {"word": [clip.word for clip in clips], "person": [clip.speaker for clip in clips]}
         self.labels = {of: [numbers[str(name)] for name in names[of]] for of, numbers in known.items() if numbers is not None}
-        self.side, self.lengths, self.parts, self.augment = side, lengths, tuple(parts), augment
+        self.side, self.lengths, self.parts = side, lengths, tuple(parts)
+        self.augment, self.jitter = augment, jitter
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         features = self.features(index)
         start = features.starts[int(rng.integers(len(features.starts)))]
-        corner, mirrored = (rng.random(2), rng.random() < 0.5) if self.augment else (np.array([0.5, 0.5]), False)
+        corner, mirrored = self.place(rng) if self.augment else (MIDDLE, False)
         faces = Read(lambda number: placed(features.face(start + number), self.side, corner, mirrored))
         speech = Read(lambda number: features.window(start + number))
-        labels = {of: np.int64(numbers[index % len(self.folders)]) for of, numbers in self.labels.items()}
+        labels = {of: np.array(numbers[index % len(self.folders)], np.int64) for of, numbers in self.labels.items()}
         return {**cut(faces, speech, Choices.draw(rng, self.lengths), self.lengths, self.parts), **labels}
 
+    def place(self, rng: np.random.Generator) -> tuple[tuple[float, float], bool]:
+        """Where in its border the picture of a training sample begins, and whether it is mirrored."""
+        x, y = (0.5 + (rng.random() - 0.5) * self.jitter / JITTER for _ in range(2))
+        return (x, y), bool(rng.random() < 0.5)
 
-def placed(face: np.ndarray, side: int, corner: np.ndarray, mirrored: bool) -> np.ndarray:
+
+def placed(face: np.ndarray, side: int, corner: tuple[float, float] = MIDDLE, mirrored: bool = False) -> np.ndarray:
     """A picture (side, side, 3) out of an aligned face with its border (published: 256 out of 260).
 
     Args:
-        corner: where in the border it begins, x and y from 0 to below 1; 0.5 is the middle.
+        corner: where in the border it begins, x and y from 0 to below 1.
     """
     bordered = with_border(side)
     face = resize(face, (bordered, bordered))
@@ -223,7 +233,7 @@ def placed(face: np.ndarray, side: int, corner: np.ndarray, mirrored: bool) -> n
 
 def with_border(side: int) -> int:
     """The side of an aligned face with its border: 260 for pictures of 256."""
-    return round(side * 260 / 256)
+    return round(side * SIDE / SHOWN)
 
 
 def prepare(clip: Clip, folder: Path, finder: FaceFinder, how: Alignment, side: int) -> None:
@@ -244,9 +254,8 @@ def prepare(clip: Clip, folder: Path, finder: FaceFinder, how: Alignment, side: 
     bordered = (with_border(side), with_border(side))
     (folder / FACES).mkdir()
     (folder / SPEECH).mkdir()
-    count = 0
-    for count, face in enumerate(FaceVideo(clip.face, finder, how), start=1):
-        write_image(folder / FACES / f"{count - 1}.jpg", reduced(face, bordered))
+    for number, face in enumerate(FaceVideo(clip.face, finder, how)):
+        write_image(folder / FACES / f"{number}.jpg", resize(face, bordered))
     for number, window in enumerate(SpeechWindows(clip.audio, pad=False), start=FIRST):
         write_bin(folder / SPEECH / f"{number}.bin", window)
     Features.open(folder)

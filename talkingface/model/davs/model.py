@@ -31,6 +31,7 @@ from talkingface.model.davs.networks import (
     SpeechEncoder,
     WordClassifier,
 )
+from talkingface.model.davs.spaces import spaces_of
 from talkingface.model.davs.stages import DisentangleStage, GeneratorStage, PersonStage, WordStage
 from talkingface.model.davs.tuning import Painter, fine_tune
 from talkingface.model.stage import Stage
@@ -190,6 +191,10 @@ class DAVS(TalkingFace):
 
     def prepare(self, clip: Clip, folder: Path) -> None:
         data.prepare(clip, folder, self.faces, self.alignment, self.image_size)
+
+    def spaces(self, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+        """What the spaces of words and persons hold of prepared clips: see `spaces_of`."""
+        return spaces_of(self, clips)
 
     # --- weights ------------------------------------------------------------------------------------------------------
 

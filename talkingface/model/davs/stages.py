@@ -2,7 +2,7 @@
 
 The order is the paper's: `word` and `person` make the spaces, `disentangle` cleans them, `generator` paints. The authors
 released the last stage, with one of the two cleanings inside it (recipe "released"), and a fragment of the first; the rest is
-inferred from the paper and marked so below. Pictures are RGB in [0, 1]; embeddings of words are (B, T, 256), one for each second frame.
+inferred from the paper and marked so below. Pictures are RGB in [0, 1]; words are embedded as (B, T, 256), in each second frame.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from talkingface.dataset.base import Clip, Samples
 from talkingface.dataset.classes import speakers_of, words_of
 from talkingface.dataset.split import held_back
 from talkingface.errors import ConfigError
-from talkingface.model.davs.data import Lengths, SpokenWords, unit
+from talkingface.model.davs.data import JITTER, Lengths, SpokenWords, unit
 from talkingface.model.davs.networks import (
     FrameDiscriminator,
     IdentityEncoder,
@@ -82,6 +82,10 @@ def uniform_cross_entropy(logits: Tensor) -> Tensor:
     return -logits.float().log_softmax(dim=-1).mean()
 
 
+EVENNESS: dict[str, Callable[[Tensor], Tensor]] = {"squares": uniformity, "logarithms": uniform_cross_entropy}
+"""How far a critic is from saying nothing; the authors' code has both and uses the first."""
+
+
 def soft_label(training: bool) -> float:
     """By how much a label is softened: drawn from [0, 0.1) in training, its mean else. The trainer resumes torch's chance."""
     return SOFT * (float(torch.rand(())) if training else 0.5)
@@ -116,16 +120,22 @@ class SpaceStage(Stage):
 
     Args:
         samples_per_clip: samples of each clip per epoch.
+        jitter: by how much pictures are moved at random in training, in pixels of a picture of 256.
+
+    Raises:
+        ConfigError: the jitter is beyond the border that prepared faces have.
     """
 
     parts: Sequence[str] = ()
     of_words: bool = True
     of_persons: bool = False
 
-    def __init__(self, model: DAVS, loss_weights: Mapping[str, float] | None, samples_per_clip: int):
+    def __init__(self, model: DAVS, loss_weights: Mapping[str, float] | None, samples_per_clip: int, jitter: float):
         super().__init__(loss_weights)
+        if not 0 <= jitter <= JITTER:
+            raise ConfigError(f"jitter: expected 0 to {JITTER} pixels, got {jitter}.")
         self.lengths = Lengths(model.disfc_length, model.pred_length, model.sequence_length).check()
-        self.side, self.samples_per_clip = model.image_size, samples_per_clip
+        self.side, self.samples_per_clip, self.jitter = model.image_size, samples_per_clip, jitter
         self.sizes = {"word": model.label_size, "person": model.id_label_size}
         self.known: dict[str, dict[str, int]] = {}
         self.back: list[Clip] = []
@@ -139,9 +149,9 @@ class SpaceStage(Stage):
         elif self.of_persons:
             clips = self.back
         words, persons = self.known.get("word"), self.known.get("person")
-        augment = split == "train"
         known = [clip for clip in clips if words is None or clip.word in words]
-        return SpokenWords(known, words, persons, self.side, self.lengths, self.parts, augment, self.samples_per_clip)
+        what = (self.side, self.lengths, self.parts)
+        return SpokenWords(known, words, persons, *what, split == "train", self.samples_per_clip, self.jitter)
 
     def classes(self, clips: Sequence[Clip]) -> dict[str, dict[str, int]]:
         """Of words and of persons, as far as the stage asks for them: name -> class number.
@@ -186,11 +196,12 @@ class JointStage(SpaceStage):
         model: DAVS,
         loss_weights: Mapping[str, float] | None,
         samples_per_clip: int,
+        jitter: float,
         l2_margin: float,
         hardest: bool,
         chunks: int,
     ):
-        super().__init__(model, loss_weights, samples_per_clip)
+        super().__init__(model, loss_weights, samples_per_clip, jitter)
         self.speech, self.lips, self.words = model.speech, model.lips, model.words
         self.modality = ModalityDiscriminator(model.feature_length)
         self.l2_margin, self.hardest, self.chunks = l2_margin, hardest, chunks
@@ -231,7 +242,7 @@ class WordStage(JointStage):
     of the contrastive loss. "ranking" is reported and, with its published weight of 0, not trained.
     """
 
-    monitor = "audio_word"
+    monitor = "video_word"  # which learns later than "audio_word"
     parts = ("heard", "mfcc")
 
     def __init__(
@@ -239,12 +250,13 @@ class WordStage(JointStage):
         model: DAVS,
         loss_weights: Mapping[str, float] | None = None,
         samples_per_clip: int = 1,
+        jitter: float = JITTER,
         l2_margin: float = 1.0,
         hardest: bool = False,
         chunks: int = 3,
         ranking_margin: float = 0.2,
     ):
-        super().__init__(model, loss_weights, samples_per_clip, l2_margin, hardest, chunks)
+        super().__init__(model, loss_weights, samples_per_clip, jitter, l2_margin, hardest, chunks)
         self.ranking_margin = ranking_margin
 
     def trainable(self) -> dict[str, list[nn.Module]]:
@@ -273,9 +285,18 @@ class PersonStage(SpaceStage):
     parts = ("reference",)
     of_words, of_persons = False, True
 
-    def __init__(self, model: DAVS, loss_weights: Mapping[str, float] | None = None, samples_per_clip: int = 1):
-        super().__init__(model, loss_weights if loss_weights is not None else {"person": 1.0, "accuracy": 0.0}, samples_per_clip)
+    def __init__(
+        self,
+        model: DAVS,
+        loss_weights: Mapping[str, float] | None = None,
+        samples_per_clip: int = 1,
+        jitter: float = JITTER,
+    ):
+        weights = loss_weights if loss_weights is not None else {"person": 1.0, "accuracy": 0.0}
+        super().__init__(model, weights, samples_per_clip, jitter)
         self.identity, self.persons = model.identity, model.persons
+        if model.recipe == "released":
+            self.left_out = "DAVS.recipe=released begins with what DAVS.id_pretrain_path has, if anything; paper trains it."
 
     def trainable(self) -> dict[str, list[nn.Module]]:
         return {"encoder": [self.identity, self.persons]}
@@ -294,14 +315,27 @@ class CleaningStage(JointStage):
 
     Recipe "released" has the authors' half: the word is removed from the person space. Recipe "paper" has both: the person is
     removed from the space of words as well, and persons stay known from their own space (section 3 of the paper; inferred).
+
+    Args:
+        evenness: how far a critic is from saying nothing: "squares" or "logarithms" of its probabilities.
     """
 
     parts = ("reference", "spoken", "heard", "mfcc")
 
     def __init__(
-        self, model: DAVS, loss_weights: Mapping[str, float] | None, samples_per_clip: int, l2_margin: float, hardest: bool
+        self,
+        model: DAVS,
+        loss_weights: Mapping[str, float] | None,
+        samples_per_clip: int,
+        jitter: float,
+        l2_margin: float,
+        hardest: bool,
+        evenness: str,
     ):
-        super().__init__(model, loss_weights, samples_per_clip, l2_margin, hardest, chunks=1)
+        super().__init__(model, loss_weights, samples_per_clip, jitter, l2_margin, hardest, chunks=1)
+        if evenness not in EVENNESS:
+            raise ConfigError(f"evenness: expected one of {', '.join(EVENNESS)}, got {evenness!r}.")
+        self.evenness = EVENNESS[evenness]
         self.both = self.of_persons = model.recipe == "paper"
         self.identity = model.identity
         self.word_from_person = WordFromPersonClassifier(model.width, self.side, self.lengths.spoken, model.label_size)
@@ -340,9 +374,9 @@ class CleaningStage(JointStage):
             feature: (B, 256) of the reference.
         """
         losses = self.word_losses(spoken, batch["word"])
-        losses["forget_word"] = uniformity(self.word_from_person(maps))
+        losses["forget_word"] = self.evenness(self.word_from_person(maps))
         if self.both:
-            losses["forget_person"] = uniformity(self.persons_in(spoken))
+            losses["forget_person"] = self.evenness(self.persons_in(spoken))
             losses["person"] = F.cross_entropy(self.persons(feature).float(), batch["person"])
         return losses
 
@@ -363,10 +397,12 @@ class DisentangleStage(CleaningStage):
         model: DAVS,
         loss_weights: Mapping[str, float] | None = None,
         samples_per_clip: int = 1,
+        jitter: float = JITTER,
         l2_margin: float = 1.0,
         hardest: bool = False,
+        evenness: str = "squares",
     ):
-        super().__init__(model, loss_weights, samples_per_clip, l2_margin, hardest)
+        super().__init__(model, loss_weights, samples_per_clip, jitter, l2_margin, hardest, evenness)
         if not self.both:
             self.left_out = "DAVS.recipe=released cleans the person space while it learns to paint; paper cleans both here."
 
@@ -441,12 +477,14 @@ class GeneratorStage(CleaningStage):
         model: DAVS,
         loss_weights: Mapping[str, float] | None = None,
         samples_per_clip: int = 1,
+        jitter: float = JITTER,
         l2_margin: float = 1.0,
         hardest: bool = False,
+        evenness: str = "squares",
         sequence_gan: bool = True,
         single_gan: bool = False,
     ):
-        super().__init__(model, loss_weights, samples_per_clip, l2_margin, hardest)
+        super().__init__(model, loss_weights, samples_per_clip, jitter, l2_margin, hardest, evenness)
         self.decoder = model.decoder
         self.discriminators = nn.ModuleDict()
         for name, used, frames in (("single", single_gan, 1), ("sequence", sequence_gan, self.lengths.painted)):
@@ -502,7 +540,7 @@ class GeneratorStage(CleaningStage):
         """
         soft = soft or partial(soft_label, self.training)
         fakes, truth, mfcc = painted.fakes().detach(), painted.truth.repeat(2, 1, 1, 1, 1), painted.mfcc.repeat(2, 1, 1, 1)
-        losses = {}
+        losses: Losses = {}
         for name in self.discriminators:
             fake, real = self.judged(name, fakes, mfcc), self.judged(name, truth, mfcc)
             for output, of_fake, of_real in zip((name, f"{name}_combine"), fake, real, strict=True):
@@ -511,7 +549,7 @@ class GeneratorStage(CleaningStage):
 
     def adversarial_losses(self, painted: Painted) -> Losses:
         """Cross entropy of what the critics say of fakes with "real"."""
-        losses = {}
+        losses: Losses = {}
         for name in self.discriminators:
             patches, together = self.judged(name, painted.fakes(), painted.mfcc.repeat(2, 1, 1, 1))
             losses |= {f"real_{name}": bce(patches, 1.0), f"real_{name}_combine": bce(together, 1.0)}

@@ -26,8 +26,13 @@ def moving_points(rows: np.ndarray, scale: float, shift: np.ndarray, kept: Seque
     Returns:
         (N, len(kept) + B, 2) pixels, with two decimals.
     """
-    pixels = smooth(to_pixels(rows, scale, shift), FACE_WINDOW, MOUTH_WINDOW)[:, kept, :2]
-    return np.round(np.concatenate((pixels, np.broadcast_to(border, (len(rows), *border.shape))), axis=1), 2)
+    points = np.empty((len(rows), len(kept) + len(border), 2))
+    landmarks = points[:, : len(kept)]
+    landmarks[:] = rows[:, kept, :2]
+    to_pixels(landmarks, scale, shift, out=landmarks)
+    smooth(landmarks, FACE_WINDOW, MOUTH_WINDOW, kept, out=landmarks)
+    points[:, len(kept) :] = border
+    return np.round(points, 2, out=points)
 
 
 def puppet_points(puppet: Puppet, rows: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ CLOSED = 0.99  # how far the speaker branch's own mouth movement is taken away
 OUTER_UPPER, OUTER_LOWER = [49, 50, 51, 52, 53], [59, 58, 57, 56, 55]  # lips, left to right
 INNER_UPPER, INNER_LOWER = [61, 62, 63], [67, 66, 65]
 UPPER_LIDS, LOWER_LIDS = [37, 38, 43, 44], [41, 40, 47, 46]
-FACE, MOUTH = slice(0, 48), slice(48, 68)
+MOUTH = slice(48, 68)
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,11 @@ def animate(
         MediaError: the speech is shorter than 28 mel rows.
     """
     face = normalise(prepare_face(landmarks, motion))
-    rows = to_pixels(move(face.points, mel, embedding, content, speaker, motion), face.scale, face.shift)
+    rows = move(face.points, mel, embedding, content, speaker, motion)
+    to_pixels(rows, face.scale, face.shift, out=rows)
     if motion.blink:
-        rows = blink(rows, blink_times(len(rows), motion.seed))
-    return smooth(rows)
+        blink(rows, blink_times(len(rows), motion.seed), out=rows)
+    return smooth(rows, out=rows)
 
 
 # --- the portrait -----------------------------------------------------------------------------------------------------
@@ -178,10 +179,25 @@ def normalise(landmarks: np.ndarray, depth: float = DEPTH) -> Face:
     return Face(np.column_stack((flat, depth * STANDARD_FACE[:, 2])), float(scale), shift)
 
 
-def to_pixels(rows: np.ndarray, scale: float, shift: np.ndarray) -> np.ndarray:
-    """Normalised rows (N, 68, 3) in the pixels of the picture whose `scale` and `shift` are given; the depth stays."""
-    flat = -rows[..., :2] / scale - shift
-    return np.concatenate((flat, rows[..., 2:]), axis=-1)
+def to_pixels(rows: np.ndarray, scale: float, shift: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Normalised rows (N, 68, 3) in the pixels of the picture whose `scale` and `shift` are given; the depth stays.
+
+    Args:
+        out: where the result goes, perhaps `rows` itself; by default a new array.
+    """
+    out = into(rows, out)
+    out[..., :2] /= -scale
+    out[..., :2] -= shift
+    return out
+
+
+def into(rows: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """Rows in the array `out`, or in a new one: ten minutes of speech are 60 MB of rows, which are copied no more than needed."""
+    if out is None:
+        return rows.copy()
+    if out is not rows:
+        out[...] = rows
+    return out
 
 
 # --- the movement -----------------------------------------------------------------------------------------------------
@@ -210,7 +226,11 @@ def move(
         MediaError: the speech is shorter than 28 mel rows.
     """
     check_length(len(mel))
-    return finish(np.concatenate(list(chunks(face, mel, embedding, content, speaker, motion))))
+    rows, count = np.empty((len(mel) - WINDOW, *face.shape)), 0
+    for part in chunks(face, mel, embedding, content, speaker, motion):
+        rows[count : count + len(part)] = part
+        count += len(part)
+    return finish(rows[:count], out=rows[:count])
 
 
 def chunks(
@@ -218,14 +238,13 @@ def chunks(
 ) -> Iterator[np.ndarray]:
     """The rows of `move`, 512 at a time, as they come out of the networks, with the lips repaired: (n, 68, 3) float64."""
     device = next(content.parameters()).device
-    heard = torch.from_numpy(normalised_mel(mel))
     identity = torch.from_numpy(face.reshape(1, -1)).float().to(device)
     voice = EMBEDDING_FACTOR * torch.from_numpy(np.asarray(embedding, np.float32)).to(device)
     for first in range(0, len(mel) - WINDOW, CHUNK):
         count = min(CHUNK, len(mel) - WINDOW - first)
         if count < LEAST_ROWS:  # dropped, as the authors do
             return
-        part = heard[first : first + count + WINDOW - 1].to(device)
+        part = torch.from_numpy(normalised_mel(mel[first : first + count + WINDOW - 1])).to(device)
         lips, head = content.follow(part, identity), speaker.follow(part, voice)
         yield repair_lips(combine(as_rows(head), as_rows(lips), motion) + face)
 
@@ -302,11 +321,15 @@ def inner_lip_area(rows: np.ndarray) -> np.ndarray:
 # --- the finish -------------------------------------------------------------------------------------------------------
 
 
-def finish(rows: np.ndarray) -> np.ndarray:
-    """All chunks (N, 68, 3) smoothed, the top of the nose in line with its bridge, six decimals: as in the authors' files."""
-    rows = rows.copy()
-    rows[:, 27] = 2 * rows[:, 28] - rows[:, 29]
-    return np.round(savitzky_golay(rows, 5), 6)
+def finish(rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """All chunks (N, 68, 3) smoothed, the top of the nose in line with its bridge, six decimals: as in the authors' files.
+
+    Args:
+        out: as in `to_pixels`.
+    """
+    out = into(rows, out)
+    out[:, 27] = 2 * out[:, 28] - out[:, 29]
+    return np.round(smooth(out, 5, 5, out=out), 6, out=out)
 
 
 def blink_times(count: int, seed: int = 0) -> list[int]:
@@ -326,16 +349,14 @@ def blink_times(count: int, seed: int = 0) -> list[int]:
     return times
 
 
-def blink(rows: np.ndarray, times: Sequence[int]) -> np.ndarray:
+def blink(rows: np.ndarray, times: Sequence[int], out: np.ndarray | None = None) -> np.ndarray:
     """Let the eyes of (N, 68, 3) blink: closing over 10 rows, opening over 15.
 
     Args:
         times: rows at which they are closed, at least 10 from the start and 16 from the end.
-
-    Returns:
-        (N, 68, 3), a copy.
+        out: as in `to_pixels`.
     """
-    rows, lids = rows.copy(), UPPER_LIDS + LOWER_LIDS
+    rows, lids = into(rows, out), UPPER_LIDS + LOWER_LIDS
     upper, lower = rows[:, UPPER_LIDS], rows[:, LOWER_LIDS]
     rows[:, UPPER_LIDS] = 0.95 * upper + 0.05 * lower
     rows[:, LOWER_LIDS] = 0.05 * upper + 0.95 * lower
@@ -351,9 +372,20 @@ def blink(rows: np.ndarray, times: Sequence[int]) -> np.ndarray:
     return rows
 
 
-def smooth(rows: np.ndarray, face: int = 15, mouth: int = 5) -> np.ndarray:
-    """Smooth (N, 68, 3) along time: over `face` rows the points 0 to 47, over `mouth` rows the lips. Cartoons: 17 and 11."""
-    return np.concatenate((savitzky_golay(rows[:, FACE], face), savitzky_golay(rows[:, MOUTH], mouth)), axis=1)
+def smooth(
+    rows: np.ndarray, face: int = 15, mouth: int = 5, kept: Sequence[int] = range(68), out: np.ndarray | None = None
+) -> np.ndarray:
+    """Smooth (N, P, 2 or 3) along time.
+
+    Args:
+        face, mouth: rows over which the points 0 to 47, and those of the lips, are smoothed. Cartoons: 17 and 11.
+        kept: which landmarks the P points are.
+        out: as in `to_pixels`.
+    """
+    out = into(rows, out)
+    for place, point in enumerate(kept):
+        out[:, place] = savitzky_golay(out[:, place], face if point < MOUTH.start else mouth)
+    return out
 
 
 def savitzky_golay(rows: np.ndarray, window: int) -> np.ndarray:
@@ -370,7 +402,10 @@ def resample(rows: np.ndarray, rate: float, new_rate: float) -> np.ndarray:
     The authors bring the landmarks of 25 frames per second to 62.5 rows in this way, for training.
     """
     times = np.arange(0, len(rows), rate / new_rate)
-    before = np.minimum(times.astype(np.int64), len(rows) - 1)
-    after = np.minimum(before + 1, len(rows) - 1)
-    share = (times - before).reshape(-1, *[1] * (rows.ndim - 1))
-    return (1 - share) * rows[before] + share * rows[after]
+    resampled = np.empty((len(times), *rows.shape[1:]))
+    for first in range(0, len(times), CHUNK):
+        now = times[first : first + CHUNK]
+        before = np.minimum(now.astype(np.int64), len(rows) - 1)
+        share = (now - before).reshape(-1, *[1] * (rows.ndim - 1))
+        resampled[first : first + CHUNK] = (1 - share) * rows[before] + share * rows[np.minimum(before + 1, len(rows) - 1)]
+    return resampled

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from talkingface.dataset.base import Clip
 from talkingface.errors import ConfigError
 from talkingface.media.audio import SAMPLE_RATE
 from talkingface.model.base import Frame, TalkingFace
 from talkingface.model.makeittalk import voice
+from talkingface.model.makeittalk.data import SCHEMES, PictureSettings, prepare_dump, prepare_video
 from talkingface.model.makeittalk.frames import FrameSettings, real_frames, speaking_portrait, speaking_puppet
 from talkingface.model.makeittalk.landmarks import Motion, animate, move
 from talkingface.model.makeittalk.networks.content import ContentBranch
@@ -23,6 +25,8 @@ from talkingface.model.makeittalk.networks.translation import ResUnetGenerator
 from talkingface.model.makeittalk.portrait import Portrait, read_portrait
 from talkingface.model.makeittalk.puppet import is_puppet, read_puppet
 from talkingface.model.makeittalk.speech import Speech, convert, speech_features
+from talkingface.model.makeittalk.stages import ContentStage, ConverterStage, SpeakerStage, TranslatorStage
+from talkingface.model.makeittalk.tables import TARGET_VOICE
 from talkingface.model.stage import Stage
 from talkingface.nn.weights import Weights, read_networks
 from talkingface.registry import MODELS
@@ -67,6 +71,9 @@ class MakeItTalk(TalkingFace):
         bf16: paint in bfloat16.
         jpg_bg: picture behind a cartoon; "" = <name>_bg.* beside it, else white.
         beyond: what lies beyond the border of a cartoon's picture: "edge" or "repeat".
+        pictures: of each clip, that the image translation learns from; 0 = all frames.
+        drawn_points: that are drawn in them: 68 as at generation, 74 as for the published network, or 98.
+        awing_file: weights of the Adaptive-Wing network, which finds 74 and 98.
     """
 
     files: ClassVar[Mapping[str, str]] = {
@@ -78,7 +85,12 @@ class MakeItTalk(TalkingFace):
     other_files: ClassVar[Mapping[str, Sequence[str]]] = {"content": ("ckpt_audio2landmark_c.pth",)}
     entries: ClassVar[Mapping[str, str]] = {"speaker": "G", "translator": "G"}
     folders: ClassVar[Sequence[str]] = ("MakeItTalk", "ckpt")
-    stages: ClassVar[Mapping[str, type[Stage]]] = {}
+    stages: ClassVar[Mapping[str, type[Stage]]] = {
+        "converter": ConverterStage,
+        "content": ContentStage,
+        "speaker": SpeakerStage,
+        "translator": TranslatorStage,
+    }
     generates_with: ClassVar[Sequence[str]] = ("converter", "content", "speaker", "translator")
 
     def __init__(
@@ -114,11 +126,14 @@ class MakeItTalk(TalkingFace):
         bf16: bool = False,
         jpg_bg: str = "",
         beyond: str = "edge",
+        pictures: int = 32,
+        drawn_points: int = 68,
+        awing_file: str = "checkpoints/MakeItTalk/WFLW_4HG.pth",
     ):
         super().__init__()
         if width <= 0:
             raise ConfigError(f"MakeItTalk.width: expected more than 0, got {width}.")
-        self.width, self.use_prior_net = width, use_prior_net
+        self.width, self.use_prior_net, self.speaker_embedding = width, use_prior_net, speaker_embedding
         self.embed, self.pitch_range = voice.embedder(speaker_embedding, speaker_weights), checked_range(pitch_range)
         self.known_speaker, self.emb_file = one_speaker(reuse_train_emb_list), Path(emb_file)
         self.motion = Motion(
@@ -131,10 +146,24 @@ class MakeItTalk(TalkingFace):
             fps, output, longest_side, to_the_end, image_size, translation_batch_size, bf16, jpg_bg, beyond
         )
         self.speaker, self.translator = SpeakerBranch(width), ResUnetGenerator(7 if add_audio_in else 6, width)
+        self.pictures = PictureSettings(pictures, image_size, checked_scheme(drawn_points), awing_file, add_audio_in)
 
     def sizes(self) -> dict[str, Any]:
         sizes = {"width": self.width, "image_size": self.frames.image_size, "add_audio_in": self.translator.hears}
         return {**sizes, "use_prior_net": self.use_prior_net}
+
+    # --- features -----------------------------------------------------------------------------------------------------
+
+    def preparation(self) -> dict[str, Any]:
+        pictures = {"pictures": self.pictures.count, "image_size": self.pictures.side, "drawn_points": self.pictures.points}
+        heard = {"pitch_range": list(self.pitch_range), "speaker_embedding": self.speaker_embedding}
+        return {**pictures, **heard, "add_audio_in": self.pictures.hears}
+
+    def prepare(self, clip: Clip, folder: Path) -> None:
+        if clip.face.suffix == ".npy":
+            prepare_dump(clip, folder)
+        else:
+            prepare_video(clip, folder, self.faces, self.listen, self.pictures)
 
     # --- weights ------------------------------------------------------------------------------------------------------
 
@@ -145,7 +174,7 @@ class MakeItTalk(TalkingFace):
         return [self.network_of(weights, path) for weights in held.values()]
 
     def load_network(self, network: str, weights: Weights, source: Path) -> None:
-        super().load_network(network, fitted(network, weights, self.speaker), source)
+        super().load_network(network, fitted(network, weights, self), source)
 
     # --- landmarks ----------------------------------------------------------------------------------------------------
 
@@ -156,10 +185,14 @@ class MakeItTalk(TalkingFace):
             MediaError: there is no sound, or too little.
             MissingWeightsError: the weights that tell who speaks are not on this disk.
         """
-        speech = speech_features(audio, self.embed, self.pitch_range)
+        speech = self.listen(audio)
         if self.known_speaker:
             speech = speech._replace(embedding=voice.known_embedding(self.emb_file, self.known_speaker))
         return speech
+
+    def listen(self, audio: Path) -> Speech:
+        """Listen to a recording as it is."""
+        return speech_features(audio, self.embed, self.pitch_range)
 
     def animate(self, landmarks: np.ndarray, audio: Path) -> np.ndarray:
         """Let the landmarks (68, 2 or 3) of a portrait speak: (N, 68, 3) in its pixels, 62.5 rows per second."""
@@ -214,13 +247,23 @@ def one_speaker(names: Sequence[str]) -> str:
     return str(names[0]) if names else ""
 
 
-def fitted(network: str, weights: Weights, speaker: SpeakerBranch) -> Weights:
+def checked_scheme(points: int) -> int:
+    """Raises ConfigError unless faces of so many points can be drawn."""
+    if points not in SCHEMES:
+        raise ConfigError(f"MakeItTalk.drawn_points: expected one of {', '.join(map(str, SCHEMES))}, got {points}.")
+    return points
+
+
+def fitted(network: str, weights: Weights, model: MakeItTalk) -> Weights:
     """Published weights as the networks want them.
 
-    The file of the speaker branch may hold layers of an earlier version (`comb_mlp`), and need not hold its constants.
+    The file of the speaker branch may hold layers of an earlier version (`comb_mlp`), and need not hold its constants; that of
+    the converter does not hold the voice that it converts to.
     """
+    if network == "converter":
+        return replace(weights, state={"target_voice": torch.tensor(TARGET_VOICE, dtype=torch.float32), **weights.state})
     if network != "speaker":
         return weights
-    constants = {name: tensor for name, tensor in speaker.state_dict().items() if name.endswith("pe.pe")}
+    constants = {name: tensor for name, tensor in model.speaker.state_dict().items() if name.endswith("pe.pe")}
     kept = {name: tensor for name, tensor in weights.state.items() if not name.startswith("comb_mlp")}
     return replace(weights, state={**constants, **kept})

@@ -18,12 +18,14 @@ from talkingface.media.image import is_image, read_image, write_image
 from talkingface.media.video import write_video
 from talkingface.model.makeittalk.cartoon import preview_frames
 from talkingface.model.makeittalk.puppet import (
+    OPEN,
     Puppet,
     background_beside,
     first_points,
     make_puppet,
     read_puppet,
     standard_points,
+    table_path,
 )
 from talkingface.model.makeittalk.warp import TriangleWarp
 
@@ -77,7 +79,9 @@ def new_puppet(
     if not is_image(picture):
         raise MediaError(f"{picture} is no picture; a character is made of one (PNG or JPEG).")
     where = folder or picture.parent
-    made: list[Path] = []
+    character, made = where / picture.name, list[Path]()
+    if landmarks is None and table_path(character, OPEN).is_file():
+        landmarks = table_path(character, OPEN)
 
     def make(points: np.ndarray) -> None:
         made[:] = make_puppet(picture, points, where, inner_lip)
@@ -86,7 +90,6 @@ def new_puppet(
         make(first_points(picture, faces, landmarks))
     elif not PointEditor(picture, points_to_edit(picture, faces, landmarks), make).run(opened):
         return None
-    character = where / picture.name
     if background is not None:
         made.append(copy_background(background, character))
     if preview:

@@ -32,7 +32,10 @@ portraits that the authors publish."""
 
 FEATHER = 0.1  # share of the crop's side over which it is blended into the picture
 LEAST_JAW_WIDTHS = 1.3  # side of the crop, where a picture has no room for more
-PROFILE = 0.05  # share of the jaw's width between its nearer end and the tip of the nose: less is a profile
+PROFILE, TURNED = 0.05, 0.15
+"""Share of the jaw's width between its nearer end and the tip of the nose: below the first a face is a profile, below the
+second it is turned so far that detectors guess what they do not see."""
+
 SEARCHED = 1.0  # seconds of a video in which its face is looked for
 OPEN_MOUTH = 0.25  # height of the inner lips by their width from which a mouth is called open
 NOSE_TIP = 30
@@ -106,10 +109,17 @@ def find_face(path: Path, faces: FaceFinder) -> tuple[np.ndarray, np.ndarray]:
     if not track.detected[index]:
         raise FaceError(f"{path}: no face was found in its first {len(track.detected)} frames. Give a portrait.")
     picture = next(islice(video, index, None))
+    if (count := faces_in(video, faces, index)) > 1:
+        log.warning("%s shows %d faces; the one that --face.select=%s means speaks.", path, count, faces.select)
     network = fan3d() if faces.back_end == "face_alignment" else None
     if network is None:
         return picture, track.landmarks[index].astype(np.float64)
     return picture, network.predict([picture], faces.boxes(video).boxes[index : index + 1])[0].astype(np.float64)
+
+
+def faces_in(video: Video, faces: FaceFinder, index: int) -> int:
+    """How many faces the frame of a video shows that has been looked at."""
+    return 1 if faces.stored_landmarks(video) is not None else len(faces.detections(video).faces[index])
 
 
 @lru_cache(maxsize=1)
@@ -131,11 +141,14 @@ def check_frontal(landmarks: np.ndarray, path: Path) -> None:
     if landmarks[8, 1] <= landmarks[BROWS, 1].mean():
         raise FaceError(f"{path}: the face stands on its head. Turn the picture.")
     left, tip, right = landmarks[[0, NOSE_TIP, 16], 0]
-    if min(tip - left, right - tip) < PROFILE * abs(right - left):
+    share = min(tip - left, right - tip) / max(abs(right - left), 1e-6)
+    if share < PROFILE:
         raise FaceError(
             f"{path}: the face is seen in profile (its jaw reaches from x = {left:.0f} to {right:.0f}, the tip of its nose is at "
             f"{tip:.0f}). Give a picture that shows both sides of the face."
         )
+    if share < TURNED:
+        log.warning("%s: the face is turned far to the side; its hidden half is guessed.", path)
 
 
 def mouth_opening(landmarks: np.ndarray) -> float:

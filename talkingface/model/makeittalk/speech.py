@@ -6,32 +6,32 @@ There are 62.5 rows per second: 16 kHz, a row every 256 samples. All sound is mo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 
 from talkingface.errors import MediaError
-from talkingface.media.audio import SAMPLE_RATE, load_audio, mel_filters, to_int16
+from talkingface.media.audio import SAMPLE_RATE, audio_blocks, mel_filters, to_int16
 from talkingface.media.f0 import rapt
 from talkingface.model.makeittalk.networks.content import WINDOW
 from talkingface.model.makeittalk.networks.conversion import PITCHES, VoiceConverter
-from talkingface.model.makeittalk.tables import MEL_DEVIATION, MEL_MEAN, TARGET_VOICE
+from talkingface.model.makeittalk.tables import MEL_DEVIATION, MEL_MEAN
 
 HOP, TRANSFORM = 256, 1024  # samples from one mel row to the next, and of one
 ROWS_PER_SECOND = SAMPLE_RATE / HOP  # 62.5
 LEAST_ROWS = 10  # of landmarks, that are worth making
 LOUDNESS = -20.0  # dB below full scale, to which speech is brought
 CONVERTED = 4096  # rows that are converted together
-BLOCK = 4096  # rows whose spectra are in memory at once
+BLOCK = 512  # rows that are worked on at once: a long recording is in memory as samples, its spectra and other doubles are not
+PULSE = 18  # samples by which a recording is continued at both ends when it is filtered
 FEMALE, MALE = (100.0, 600.0), (50.0, 250.0)  # hertz between which a pitch is looked for; the first for everybody
 
 Embed = Callable[[np.ndarray], np.ndarray]
-"""(N,) float32 samples at 16 kHz -> (256,) float32: who speaks."""
+"""(N,) samples at 16 kHz, int16 or float32 -> (256,) float32: who speaks."""
 
 
 class Speech(NamedTuple):
@@ -59,17 +59,24 @@ def speech_features(path: Path | str, embed: Embed, pitch_range: tuple[float, fl
     Raises:
         MediaError: there is no sound, or less than 0.44 s of it.
     """
-    samples = to_int16(load_audio(path))
+    samples = recorded(path)
     check_length(len(samples) // HOP + 1, str(path))
     return features(samples, embed, pitch_range)
+
+
+def recorded(path: Path | str) -> np.ndarray:
+    """The sound of a file, (N,) int16 at 16 kHz: `load_audio` in half of the memory."""
+    blocks = (to_int16(np.clip(block.mean(axis=0), -1, 1)) for block in audio_blocks(path, SAMPLE_RATE))
+    return np.concatenate([np.empty(0, np.int16), *blocks])
 
 
 def features(samples: np.ndarray, embed: Embed, pitch_range: tuple[float, float] = FEMALE) -> Speech:
     """Listen to (N,) int16 samples at 16 kHz."""
     loud = normalised_loudness(samples)
-    wav = dithered(highpassed(loud))
-    as_float = (samples / np.float32(32768)).astype(np.float32), (loud / np.float32(32768)).astype(np.float32)
-    return Speech(mel_rows(wav), pitch_classes(rapt(wav, *pitch_range, hop=HOP)), *(embed(x) for x in as_float))
+    embedding, source = embed(samples), embed(loud)
+    wav = highpassed(loud)
+    dithered(wav, out=wav)
+    return Speech(mel_rows(wav), pitch_classes(rapt(wav, *pitch_range, hop=HOP)), embedding, source)
 
 
 def check_length(rows: int, name: str = "the speech") -> None:
@@ -88,39 +95,69 @@ def normalised_loudness(samples: np.ndarray) -> np.ndarray:
 
     Silence stays silence.
     """
-    level = math.isqrt(int(np.square(samples, dtype=np.int64).sum()) // max(1, len(samples)))
+    energy = sum(int(np.square(samples[part], dtype=np.int64).sum()) for part in parts(len(samples)))
+    level = math.isqrt(energy // max(1, len(samples)))
     if level == 0:
         return samples
     gain = 10 ** ((LOUDNESS - 20 * math.log10(level / 32768)) / 20)
-    scaled = samples * gain
-    return np.floor(np.where(scaled < -32767, -32768, np.minimum(scaled, 32767))).astype(np.int16)
+    loud = np.empty_like(samples)
+    for part in parts(len(samples)):
+        scaled = samples[part] * gain
+        loud[part] = np.floor(np.where(scaled < -32767, -32768, np.minimum(scaled, 32767))).astype(np.int16)
+    return loud
+
+
+def parts(count: int) -> Iterator[slice]:
+    """All samples of a recording, block by block."""
+    return (slice(first, first + BLOCK * HOP) for first in range(0, count, BLOCK * HOP))
 
 
 def highpassed(samples: np.ndarray) -> np.ndarray:
-    """(N,) int16 without what lies below 30 Hz: float64. A whole number of hops gets one sample more, so that rows agree."""
-    from scipy.signal import butter, filtfilt
+    """(N,) int16 without what lies below 30 Hz: float32. A whole number of hops gets one sample more, so that rows agree.
 
-    wav = samples / 32768.0
-    if len(wav) % HOP == 0:
-        wav = np.append(wav, 1e-6)
-    return filtfilt(*butter(5, 30, "highpass", fs=SAMPLE_RATE), wav)
+    It is filtered forward and backward (scipy's `filtfilt`), block by block.
+    """
+    from scipy.signal import butter, lfilter, lfilter_zi
+
+    wav = np.full(len(samples) + (len(samples) % HOP == 0), 1e-6, np.float32)
+    np.divide(samples, np.float32(32768), out=wav[: len(samples)])
+    filtered = partial(lfilter, *butter(5, 30, "highpass", fs=SAMPLE_RATE))
+    state = lfilter_zi(*butter(5, 30, "highpass", fs=SAMPLE_RATE))
+    before, after = 2.0 * wav[0] - wav[PULSE:0:-1], 2.0 * wav[-1] - wav[-2 : -PULSE - 2 : -1]
+    rest = filtered(before, zi=state * before[0])[1]
+    for part in parts(len(wav)):
+        wav[part], rest = filtered(wav[part], zi=rest)
+    after = filtered(after, zi=rest)[0][::-1]
+    rest = filtered(after, zi=state * after[0])[1]
+    backward = wav[::-1]
+    for part in parts(len(wav)):
+        backward[part], rest = filtered(backward[part], zi=rest)
+    return wav
 
 
-def dithered(wav: np.ndarray) -> np.ndarray:
-    """A little softer, and with a little noise that is always the same."""
-    return 0.95 * wav + (np.random.RandomState(0).rand(len(wav)) - 0.5) * 1e-6
+def dithered(wav: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """A little softer, and with a little noise that is always the same: (N,) float32.
+
+    Args:
+        out: where the result goes, perhaps `wav` itself; by default a new array.
+    """
+    out, chance = np.empty(len(wav), np.float32) if out is None else out, np.random.RandomState(0)
+    for part in parts(len(wav)):
+        out[part] = 0.95 * wav[part] + (chance.rand(len(wav[part])) - 0.5) * 1e-6
+    return out
 
 
 def mel_rows(wav: np.ndarray) -> np.ndarray:
     """(N,) samples -> (1 + N // 256, 80) float32 log-mel rows, about 0 to 1; silence is -0.16."""
     filters = mel_filters(TRANSFORM, 90.0, 7600.0).T
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(TRANSFORM) / TRANSFORM)
-    frames = sliding_window_view(np.pad(wav, TRANSFORM // 2, "reflect"), TRANSFORM)[::HOP]
-    rows = np.empty((len(frames), 80), np.float32)
-    for first in range(0, len(frames), BLOCK):
-        part = slice(first, first + BLOCK)
-        mel = np.abs(np.fft.rfft(frames[part] * hann)) @ filters
-        rows[part] = (20 * np.log10(np.maximum(1e-5, mel)) - 16 + 100) / 100
+    rows = np.empty((1 + len(wav) // HOP, 80), np.float32)
+    for first in range(0, len(rows), BLOCK):
+        centres = HOP * np.arange(first, min(first + BLOCK, len(rows)))
+        places = np.abs(centres[:, None] + np.arange(-TRANSFORM // 2, TRANSFORM // 2))  # before and after it is mirrored
+        frames = wav[np.where(places < len(wav), places, 2 * (len(wav) - 1) - places)].astype(np.float64)
+        mel = np.abs(np.fft.rfft(frames * hann)) @ filters
+        rows[first : first + BLOCK] = (20 * np.log10(np.maximum(1e-5, mel)) - 16 + 100) / 100
     return rows
 
 
@@ -156,27 +193,25 @@ def _classes() -> torch.Tensor:
 
 def one_hot(classes: np.ndarray) -> torch.Tensor:
     """(T,) classes as (T, 257) float32."""
-    return _classes()[torch.from_numpy(classes)]
+    return _classes()[torch.from_numpy(np.array(classes))]
 
 
 # --- voice ------------------------------------------------------------------------------------------------------------
 
 
 @torch.inference_mode()
-def convert(converter: VoiceConverter, speech: Speech, voice: np.ndarray = TARGET_VOICE) -> np.ndarray:
-    """Say it in another voice: the one that the branches know.
-
-    Args:
-        voice: (256,) embedding of that voice.
+def convert(converter: VoiceConverter, speech: Speech) -> np.ndarray:
+    """Say it in another voice: the one that the branches know, `converter.target_voice`.
 
     Returns:
         (T, 80) float32 mel.
     """
-    device = next(converter.parameters()).device
-    source, target = (torch.from_numpy(np.asarray(x, np.float32))[None].to(device) for x in (speech.source, voice))
+    target = converter.target_voice[None]
+    device = target.device
+    source = torch.from_numpy(np.array(speech.source, np.float32))[None].to(device)
     parts = []
     for first in range(0, len(speech.mel), CONVERTED):
-        mel = torch.from_numpy(speech.mel[first : first + CONVERTED])
+        mel = torch.from_numpy(np.array(speech.mel[first : first + CONVERTED]))
         padding = (0, 0, 0, -len(mel) % 32)
         rows, pitch = (
             torch.nn.functional.pad(x, padding)[None].to(device) for x in (mel, one_hot(speech.pitch[first : first + CONVERTED]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from talkingface.errors import CheckpointError, ConfigError, MissingWeightsError
-from talkingface.media.audio import SAMPLE_RATE, mel_filters
+from talkingface.media.audio import SAMPLE_RATE, mel_filters, to_float
 from talkingface.model.makeittalk.networks.voice import SIZE, VoiceEncoder
 from talkingface.model.makeittalk.speech import Embed
 from talkingface.nn.pickled import read_pickle
@@ -20,9 +21,9 @@ from talkingface.nn.weights import load_weights, read_weights
 
 HOP, TRANSFORM = 160, 400  # samples from one mel row to the next, and of one
 PART, PART_STEP = 160, 50  # mel rows that are embedded at once, and from one part to the next
-MINUTE = 60 * SAMPLE_RATE
 LOUDNESS = -30.0  # dB below full scale, to which quiet speech is raised
 VAD_WINDOW = 480  # samples that are voiced or not: 30 ms
+MINUTE = 60 * SAMPLE_RATE // VAD_WINDOW  # such windows: what is embedded, and in memory as floats, at once
 VAD_STRICT = 3  # WebRTC's mode in which the least passes for speech
 SMOOTHED, WIDENED = 8, 7  # windows over which that is averaged, and by which speech is widened
 WEIGHTS = "pretrained.pt"
@@ -45,7 +46,7 @@ def embedder(kind: str = "resemblyzer", weights: str = "") -> Embed:
 
 
 def speaker_embedding(wav: np.ndarray, weights: str = "") -> np.ndarray:
-    """Resemblyzer's embedding of (N,) float32 samples at 16 kHz: (256,) float32, not negative, about 1 long.
+    """Resemblyzer's embedding of (N,) samples at 16 kHz, int16 or float32: (256,) float32, not negative, about 1 long.
 
     Speech of more than a minute is embedded minute by minute, and a remainder is not heard, as in the authors' script.
 
@@ -53,10 +54,8 @@ def speaker_embedding(wav: np.ndarray, weights: str = "") -> np.ndarray:
         MissingWeightsError: Resemblyzer's weights are not on this disk.
     """
     encoder = voice_encoder(weights)
-    wav = preprocessed(wav)
-    minutes = [wav[k * MINUTE : (k + 1) * MINUTE] for k in range(max(1, len(wav) // MINUTE))]
     with torch.inference_mode():
-        embeddings = [encoder.whole(torch.from_numpy(parts_of(minute))) for minute in minutes]
+        embeddings = [encoder.whole(torch.from_numpy(parts_of(minute))) for minute in spoken_minutes(wav)]
     return torch.stack(embeddings).mean(dim=0).numpy()
 
 
@@ -66,8 +65,12 @@ def spectral_embedding(wav: np.ndarray) -> np.ndarray:
     In 128 bands: the mean, without the slope and the level that a microphone changes, and the deviation. Not published: for
     networks that are trained with it. Silence is zeros.
     """
-    rows = np.log(1e-6 + mel_power(trimmed_by_level(wav), bands=SIZE // 2))
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    count, total, squares = 0, np.zeros(SIZE // 2), np.zeros(SIZE // 2)
+    for minute in loud_minutes(wav):
+        rows = np.log(1e-6 + mel_power(minute, bands=SIZE // 2).astype(np.float64))
+        count, total, squares = count + len(rows), total + rows.sum(axis=0), squares + (rows**2).sum(axis=0)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     bands = np.linspace(-1, 1, len(mean))
     mean = mean - mean.mean()
     statistics = np.concatenate((mean - bands * (mean @ bands) / (bands @ bands), deviation - deviation.mean()))
@@ -132,42 +135,62 @@ def voice_encoder(weights: str = "") -> VoiceEncoder:
 # --- the sound --------------------------------------------------------------------------------------------------------
 
 
-def preprocessed(wav: np.ndarray) -> np.ndarray:
-    """Quiet speech raised to -30 dB, and without its pauses; where nothing is speech, all of it."""
-    raised = raised_volume(wav)
-    mask = speech_mask(raised)
-    heard = raised[: len(mask)][mask]
-    return heard if len(heard) else raised
+def spoken_minutes(wav: np.ndarray) -> Iterator[np.ndarray]:
+    """Quiet speech raised to -30 dB and without its pauses, minute by minute: (up to 960 000,) float32.
+
+    Where nothing is speech it is all of it. What remains after whole minutes is left out.
+    """
+    windows, factor = windows_of(wav), raising_factor(wav)
+    heard = np.flatnonzero(is_spoken(windows, factor))
+    heard = heard if len(heard) else np.arange(len(windows))
+    for first in range(0, max(1, len(heard) // MINUTE * MINUTE), MINUTE):
+        yield to_float(windows[heard[first : first + MINUTE]]).ravel() * factor
 
 
-def raised_volume(wav: np.ndarray) -> np.ndarray:
-    """(N,) float32, at least as loud as -30 dB; silence stays silence."""
-    level = np.sqrt(np.mean((wav * 32767) ** 2)) / 32767
-    change = LOUDNESS - 20 * np.log10(level) if level > 0 else 0.0
-    return wav if change <= 0 else (wav * 10 ** (change / 20)).astype(np.float32)
+def loud_minutes(wav: np.ndarray) -> Iterator[np.ndarray]:
+    """A recording without its windows of 30 ms that are 30 dB below the loudest or more, minute by minute: float32."""
+    windows = windows_of(wav)
+    power = np.concatenate([np.square(to_float(part)).mean(axis=1) for part in in_minutes(windows)])
+    heard = np.flatnonzero(power > 1e-3 * power.max())
+    heard = heard if len(heard) else np.arange(len(windows))
+    for first in range(0, len(heard), MINUTE):
+        yield to_float(windows[heard[first : first + MINUTE]]).ravel()
 
 
-def speech_mask(wav: np.ndarray) -> np.ndarray:
-    """(M,) bool: which samples belong to speech, by WebRTC's detector; M is N less a remainder of a window."""
+def windows_of(wav: np.ndarray) -> np.ndarray:
+    """(N,) samples as windows of 30 ms (W, 480), without a remainder; what is shorter than one is continued by silence."""
+    wav = wav if len(wav) >= VAD_WINDOW else np.pad(wav, (0, VAD_WINDOW - len(wav)))
+    count = len(wav) // VAD_WINDOW
+    return wav[: count * VAD_WINDOW].reshape(count, VAD_WINDOW)
+
+
+def in_minutes(windows: np.ndarray) -> list[np.ndarray]:
+    """Windows (W, 480), a minute at a time."""
+    return [windows[first : first + MINUTE] for first in range(0, len(windows), MINUTE)]
+
+
+def raising_factor(wav: np.ndarray) -> np.float32:
+    """What makes (N,) samples at least as loud as -30 dB; 1 where they are, and for silence."""
+    size = MINUTE * VAD_WINDOW
+    energy = sum(
+        float(np.square(to_float(wav[first : first + size]), dtype=np.float64).sum()) for first in range(0, len(wav), size)
+    )
+    change = LOUDNESS - 10 * np.log10(energy / len(wav)) if energy > 0 else 0.0
+    return np.float32(10 ** (max(change, 0.0) / 20))
+
+
+def is_spoken(windows: np.ndarray, factor: np.float32) -> np.ndarray:
+    """(W,) bool: which windows of 30 ms belong to speech, by WebRTC's detector, after they are made louder."""
     from scipy.ndimage import binary_dilation
     from webrtcvad import Vad
 
-    count = len(wav) // VAD_WINDOW
-    samples = np.round(wav[: count * VAD_WINDOW] * 32767).astype(np.int32).astype("<i2")
-    detector = Vad(VAD_STRICT)
-    voiced = np.array([detector.is_speech(window.tobytes(), SAMPLE_RATE) for window in samples.reshape(count, VAD_WINDOW)], float)
+    detector, voiced = Vad(VAD_STRICT), []
+    for part in in_minutes(windows):
+        samples = np.round(to_float(part) * factor * 32767).astype(np.int32).astype("<i2")
+        voiced += [float(detector.is_speech(window.tobytes(), SAMPLE_RATE)) for window in samples]
     padded = np.concatenate((np.zeros((SMOOTHED - 1) // 2), voiced, np.zeros(SMOOTHED // 2)))
-    means = sliding_window_view(padded, SMOOTHED).mean(axis=1)[:count]
-    return np.repeat(binary_dilation(np.round(means).astype(bool), np.ones(WIDENED)), VAD_WINDOW)
-
-
-def trimmed_by_level(wav: np.ndarray) -> np.ndarray:
-    """(N,) without the windows of 30 ms that are 30 dB below the loudest or more; all of it where that leaves nothing."""
-    count = len(wav) // VAD_WINDOW
-    windows = wav[: count * VAD_WINDOW].reshape(count, VAD_WINDOW)
-    power = (windows**2).mean(axis=1)
-    heard = windows[power > 1e-3 * power.max(initial=0)].ravel()
-    return heard if len(heard) else wav
+    means = sliding_window_view(padded, SMOOTHED).mean(axis=1)[: len(windows)]
+    return binary_dilation(np.round(means).astype(bool), np.ones(WIDENED))
 
 
 def mel_power(wav: np.ndarray, bands: int = 40, reflect: bool = False) -> np.ndarray:

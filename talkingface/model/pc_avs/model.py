@@ -265,7 +265,7 @@ class PC_AVS(TalkingFace):
         """Pictures (b, 3, S, S) in [-1, 1] of one identity with mouth codes (b, 500) and pose codes (b, 12)."""
         pooled, start = identity
         style = torch.cat((pooled.expand(len(mouth), -1), mouth, pose), dim=1)
-        return self.generator(style, None if start is None else start.expand(len(mouth), -1, -1, -1), noise)[0]
+        return self.generator(style, None if start is None else start.expand(len(mouth), -1, -1, -1), noise)
 
     def noise_of(self, frames: np.ndarray) -> Sequence[Tensor]:
         """The generator's noise for some frames; fresh noise is a function of the run's seed and the frame alone."""

@@ -16,11 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from talkingface.nn.fan import FanTrunk
+from talkingface.nn.stylegan2 import Activation, ConstantStart, ModulatedConv, Noise, ToRGB
 
 DOUBLINGS = 5  # of the generator's start map
-GAIN = math.sqrt(2)  # of an activation, so that it keeps the variance
-SLOPE = 0.2  # of the generator's leaky ReLU
-BLUR = (1.0, 3.0, 3.0, 1.0)
 FAINT = 0.2  # deviation of the weights that make colors, at the start; with 1 the sum of six such layers saturates the tanh
 
 
@@ -57,138 +55,16 @@ def stem(width: float) -> int:
 # --- generator --------------------------------------------------------------------------------------------------------
 
 
-class Modulation(nn.Module):
-    """Style -> a factor for each channel; weights are of unit variance and scaled when used, the bias starts at 1."""
-
-    def __init__(self, style: int, channels: int):
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.randn(channels, style)), nn.Parameter(torch.ones(channels))
-        self.scale = 1 / math.sqrt(style)
-
-    def forward(self, style: Tensor) -> Tensor:
-        return F.linear(style, self.weight * self.scale, self.bias)
-
-
-class Resample(nn.Module):
-    """Convolves each channel with the published blur kernel.
-
-    Args:
-        padding: zeros before and after each axis.
-        insert: put a zero behind each value first, which doubles the size.
-    """
-
-    def __init__(self, padding: tuple[int, int], insert: bool = False):
-        super().__init__()
-        row = torch.tensor(BLUR)
-        self.kernel: Tensor
-        self.register_buffer("kernel", torch.outer(row, row) / row.sum() ** 2 * 4)
-        self.padding, self.insert = padding, insert
-
-    def forward(self, x: Tensor) -> Tensor:
-        channels = x.shape[1]
-        kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
-        if not self.insert:
-            return F.conv2d(F.pad(x, self.padding * 2), kernel, groups=channels)
-        before, after = self.padding  # a transposed convolution inserts the zeros; what it pads too much is cut off
-        y = F.conv_transpose2d(x, kernel, stride=2, groups=channels)
-        return y[..., 3 - before : y.shape[-2] - 3 + after + 1, 3 - before : y.shape[-1] - 3 + after + 1]
-
-
-class ModulatedConv(nn.Module):
-    """A convolution whose input channels are scaled by the style, and whose outputs are brought back to unit variance.
-
-    One convolution serves the whole batch: activations are scaled by the style before it and by the demodulation after it,
-    which gives what weights of each sample's own would give.
-    """
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, style: int, demodulate: bool = True, up: bool = False):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(1, outputs, inputs, kernel, kernel))
-        self.modulation = Modulation(style, inputs)
-        self.scale, self.demodulate, self.padding = 1 / math.sqrt(inputs * kernel**2), demodulate, kernel // 2
-        self.blur = Resample((1, 1)) if up else None
-
-    def forward(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, inputs, H, W) -> (B, outputs, H, W), of twice the size with `up`; and the factors (B, inputs)."""
-        weight, factors = self.weight[0] * self.scale, self.modulation(style)
-        x = x * factors[:, :, None, None].to(x.dtype)
-        if self.blur is None:
-            y = F.conv2d(x, weight, padding=self.padding)
-        else:
-            y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-        if self.demodulate:
-            y = y * self.demodulation(weight, factors)[:, :, None, None].to(y.dtype)
-        return (y if self.blur is None else self.blur(y)), factors
-
-    @staticmethod
-    def demodulation(weight: Tensor, factors: Tensor) -> Tensor:
-        """(B, outputs): 1 / the norm of each output's modulated weights."""
-        with torch.autocast(weight.device.type, enabled=False):
-            squares = weight.float().square().sum(dim=(2, 3))
-            return torch.rsqrt(factors.float().square() @ squares.T + 1e-8)
-
-
-class Noise(nn.Module):
-    """Adds a noise map, scaled by a learned number that starts at 0."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: Tensor, noise: Tensor | None) -> Tensor:
-        return x if noise is None else x + self.weight * noise
-
-
-class Activation(nn.Module):
-    """Bias, leaky ReLU and its gain."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x + self.bias, SLOPE) * GAIN
-
-
 class StyledConv(nn.Module):
     """Modulated 3x3 convolution, noise, activation."""
 
     def __init__(self, inputs: int, outputs: int, style: int, up: bool = False):
         super().__init__()
-        self.conv, self.noise = ModulatedConv(inputs, outputs, 3, style, up=up), Noise()
-        self.activate = Activation(outputs)
+        self.conv, self.noise = ModulatedConv(inputs, outputs, 3, style, up="blur" if up else ""), Noise()
+        self.activate = Activation(outputs, flat=False)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
-        return self.activate(self.noise(self.conv(x, style)[0], noise))
-
-
-class ToRGB(nn.Module):
-    """Modulated 1x1 convolution to three channels, added to the picture of the size before."""
-
-    def __init__(self, inputs: int, style: int, up: bool = True):
-        super().__init__()
-        self.conv = ModulatedConv(inputs, 3, 1, style, demodulate=False)
-        nn.init.normal_(self.conv.weight, std=FAINT)
-        self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
-        self.upsample = Resample((2, 1), insert=True) if up else None
-
-    def forward(self, x: Tensor, style: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        picture, factors = self.conv(x, style)
-        picture = picture + self.bias
-        return (picture if before is None or self.upsample is None else picture + self.upsample(before)), factors
-
-
-class ConstantStart(nn.Module):
-    """The start map that is used where the identity gives none; not trained where it always does."""
-
-    def __init__(self, channels: int, side: int, trained: bool):
-        super().__init__()
-        self.input: Tensor
-        value = torch.randn(1, channels, side, side)
-        if trained:
-            self.input = nn.Parameter(value)
-        else:
-            self.register_buffer("input", value)
+        return self.activate(self.noise(self.conv(x, style), noise))
 
 
 class Generator(nn.Module):
@@ -204,13 +80,15 @@ class Generator(nn.Module):
         super().__init__()
         widths = Widths.of(width)
         style, levels, self.side = widths.style, widths.levels, start_side(image_size)
-        self.input = ConstantStart(levels[0], self.side, trained=constant)
+        self.input = ConstantStart(levels[0], self.side, learned=constant)
         self.conv1, self.to_rgb1 = StyledConv(levels[0], levels[0], style), ToRGB(levels[0], style, up=False)
         self.convs, self.to_rgbs = nn.ModuleList(), nn.ModuleList()
         for before, channels in zip(levels, levels[1:], strict=False):
             self.convs.append(StyledConv(before, channels, style, up=True))
             self.convs.append(StyledConv(channels, channels, style))
             self.to_rgbs.append(ToRGB(channels, style))
+        for to_rgb in (self.to_rgb1, *self.to_rgbs):
+            nn.init.normal_(to_rgb.conv.weight, std=FAINT)
         self.noises = nn.Module()
         for index, side in enumerate(self.noise_sides()):
             self.noises.register_buffer(f"noise_{index}", torch.randn(1, 1, side, side))
@@ -230,9 +108,7 @@ class Generator(nn.Module):
         maps = [torch.randn(count, 1, side, side, generator=chance, device=drawn_on) for side in self.noise_sides()]
         return [drawn.to(device, non_blocking=True) for drawn in maps]
 
-    def forward(
-        self, style: Tensor, start: Tensor | None = None, noise: Sequence[Tensor] | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, style: Tensor, start: Tensor | None = None, noise: Sequence[Tensor] | None = None) -> Tensor:
         """Make pictures.
 
         Args:
@@ -241,21 +117,23 @@ class Generator(nn.Module):
             noise: one map per styled convolution, of batch size 1 or B; () for none, None for fresh ones, as the authors do.
 
         Returns:
-            (B, 3, 32 s, 32 s) in [-1, 1], and the factors (B, C) of the six layers that make colors.
+            (B, 3, 32 s, 32 s) in [-1, 1].
         """
         if noise is None:
             noise = self.fresh_noise(len(style))
         maps: list[Tensor | None] = list(noise) or [None] * (2 * DOUBLINGS + 1)
-        x = self.input.input.expand(len(style), -1, -1, -1) if start is None else start
+        x = self.input(len(style)) if start is None else start
         x = self.conv1(x, style, maps[0])
-        picture, factors = self.to_rgb1(x, style)
-        styles = [factors]
+        picture = self.to_rgb1(x, style)
         for level, to_rgb in enumerate(self.to_rgbs):
             x = self.convs[2 * level](x, style, maps[2 * level + 1])
             x = self.convs[2 * level + 1](x, style, maps[2 * level + 2])
-            picture, factors = to_rgb(x, style, picture)
-            styles.append(factors)
-        return torch.tanh(picture), styles
+            picture = to_rgb(x, style, picture)
+        return torch.tanh(picture)
+
+    def color_factors(self, style: Tensor) -> list[Tensor]:
+        """(B, C) each: by what the six layers that make colors scale their channels (the authors' style features)."""
+        return [to_rgb.conv.modulation(style) for to_rgb in (self.to_rgb1, *self.to_rgbs)]
 
 
 def start_side(image_size: int) -> int:

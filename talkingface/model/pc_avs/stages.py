@@ -21,7 +21,7 @@ from talkingface.errors import ConfigError
 from talkingface.model.pc_avs.data import Portraits, SpeechClips, TalkingClips
 from talkingface.model.pc_avs.faces import to_pictures
 from talkingface.model.pc_avs.networks import PoseMouthEncoder, head
-from talkingface.model.stage import Batch, Stage
+from talkingface.model.stage import Batch, Stage, at_least_one, one_of, without
 from talkingface.nn.gan import (
     Answers,
     MultiscaleDiscriminator,
@@ -310,32 +310,6 @@ def load_fan(trunk: nn.Module, path: Path) -> None:
     load_weights(trunk, {name: value for name, value in state.items() if name in own} | tail, path)
 
 
-def without(weights: Mapping[str, float], names: set[str]) -> dict[str, float]:
-    """The factors of the other losses."""
-    return {name: weight for name, weight in weights.items() if name not in names}
-
-
-def one_of(setting: str, value: str, allowed: Sequence[str]) -> None:
-    """Refuse another value.
-
-    Raises:
-        ConfigError: naming those that are allowed.
-    """
-    if value not in allowed:
-        raise ConfigError(f"{setting}: expected one of {', '.join(allowed)}, got {value!r}.")
-
-
-def at_least_one(stage: str, **numbers: int) -> None:
-    """Refuse a setting below 1.
-
-    Raises:
-        ConfigError: naming it.
-    """
-    for name, number in numbers.items():
-        if number < 1:
-            raise ConfigError(f"{stage}.{name}: expected at least 1, got {number}.")
-
-
 # --- stage 3: the generator -------------------------------------------------------------------------------------------
 
 
@@ -507,7 +481,7 @@ class GeneratorStage(Stage):
         mouth = torch.cat([self.chosen(self.pose_mouth.mouth_code(content), count) for content in mouths.values()])
         pose = self.chosen(poses, count).repeat(len(mouths), 1)
         style = torch.cat([code.float() for code in (pooled[who], mouth, pose)], dim=1)
-        painted, _ = self.generator(style, spatial[who] if self.with_spatial_identity else None)
+        painted = self.generator(style, spatial[who] if self.with_spatial_identity else None)
         return Seen(
             speakers,
             of_clips(lips, count),

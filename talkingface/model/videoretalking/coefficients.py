@@ -19,6 +19,7 @@ from talkingface.model.videoretalking.geometry import ANGLE, EXPRESSION, NUM_COE
 FROM_NETWORK = 257  # of a row: the network's; the rest is the alignment's
 MOVING = (*range(36, 48), *range(48, 68))  # eyes and mouth: 32 points, 64 numbers
 RIGID = (27, 28, 29, 30, 36, 39, 42, 45)  # bridge of the nose and corners of the eyes, which expressions hardly move
+SPREAD = 10  # factor that brings what landmarks tell to about 1: networks learn it sooner
 FRONT = np.array(
     [  # a relaxed face from the front, as the mean of many: rigid points, then eyes and mouth; eyes' corners 2 units apart
         (0.00, -0.08), (0.00, 0.22), (0.00, 0.50), (0.00, 0.80), (-1.00, 0.00), (-0.42, 0.02), (0.42, 0.02), (1.00, 0.00),
@@ -55,7 +56,8 @@ def landmark_coefficients(landmarks: Sequence[np.ndarray], side: int) -> np.ndar
     """Coefficients of the same layout from landmarks alone: (n, 262) float32.
 
     The expression is where the points of eyes and mouth lie, against a relaxed face, once the head's place, size and turn are
-    taken away; the angles, those of the standard face laid over five points. Identity, texture and light stay 0.
+    taken away; the angles, those of the standard face laid over five points; scale, x and y are against a face of usual size in
+    the middle of the picture. All this is ten times as large as it is measured. Identity, texture and light stay 0.
 
     Args:
         landmarks: (68, 2) each, in a square picture; NaN where they are not known: all is 0 then, which is a relaxed face.
@@ -66,9 +68,10 @@ def landmark_coefficients(landmarks: Sequence[np.ndarray], side: int) -> np.ndar
         known = np.isfinite(points).all()
         if known:
             upright = move_points(points, similarity(points[list(RIGID)], FRONT[: len(RIGID)]))
-            row[EXPRESSION] = (upright[list(MOVING)] - FRONT[len(RIGID) :]).ravel()
+            row[EXPRESSION] = SPREAD * (upright[list(MOVING)] - FRONT[len(RIGID) :]).ravel()
         five = deep3d.five_points(points if known else None, side, side)
         fit = deep3d.fit(five)
-        row[ANGLE] = deep3d.angles(five)
-        row[FROM_NETWORK:] = (side, side, deep3d.UNIT / fit.scale, *fit.shift)
+        row[ANGLE] = SPREAD * np.asarray(deep3d.angles(five))
+        x, y = fit.shift
+        row[FROM_NETWORK:] = (side, side, *(SPREAD * np.array([deep3d.UNIT / fit.scale - 1, x / side - 0.5, y / side - 0.5])))
     return rows

@@ -29,7 +29,7 @@ def chosen_expression(name: str, shelf: Shelf, network: nn.Module | None, finder
         network: that sees coefficients; None takes them from landmarks.
 
     Raises:
-        ConfigError: the name is none of these.
+        ConfigError: the name is none of these, or a smile is asked for where coefficients are from landmarks.
         MissingWeightsError: a smile is asked for, and the file that knows it is not there.
         FaceError: there is no face in the picture.
     """
@@ -38,9 +38,14 @@ def chosen_expression(name: str, shelf: Shelf, network: nn.Module | None, finder
     known = shelf.expression(PUBLISHED[name]) if network is not None else None
     if known is not None:
         return known
+    if name != "neutral" and network is None:
+        raise ConfigError(
+            f"VideoReTalking.exp_img={name} is known in the coefficient network's numbers; give a picture that shows it."
+        )
     if name != "neutral":
-        why = f"exp_img={name}" if network is not None else f"exp_img={name} with coefficients from the network"
-        raise MissingWeightsError(f"{shelf.folders[0] / EXPRESSIONS} does not exist, and {why} needs it. Get it from {RELEASE}.")
+        raise MissingWeightsError(
+            f"{shelf.folders[0] / EXPRESSIONS} does not exist, and exp_img={name} needs it. Get it from {RELEASE}."
+        )
     if network is not None:
         log.warning("%s is not in %s: heads wear the mean face's expression, all zeros.", EXPRESSIONS, shelf.folders[0])
     return np.zeros(NUM_EXPRESSION, np.float32)

@@ -14,7 +14,7 @@ from torch import nn
 from talkingface.errors import CheckpointError, FaceError, MissingWeightsError
 from talkingface.face.detect import FAN_URL, S3FD_URL
 from talkingface.model.videoretalking.geometry import NUM_EXPRESSION
-from talkingface.model.videoretalking.networks import ExpressionEditor, Gfpgan, Gpen, ParseNet, RetinaFace
+from talkingface.model.videoretalking.networks import ExpressionEditor, FaceRecognizer, Gfpgan, Gpen, ParseNet, RetinaFace
 from talkingface.nn.weights import OPTIONAL, load_weights, read_weights
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,12 @@ HELPERS: Mapping[str, Helper] = {
         source="https://github.com/xinntao/facexlib/releases",
     ),
     "s3fd": Helper(_s3fd, [Path(S3FD_URL).name, "s3fd.pth"], "finds faces", source=S3FD_URL),
+    "recognizer": Helper(
+        FaceRecognizer,
+        ["recognition_arcface_ir_se50.pth"],
+        "tells in training whether a face is still the same person's",
+        source="https://github.com/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth",
+    ),
     "fan": Helper(_fan, ["2DFAN4-cd938726ad.zip", Path(FAN_URL).name], "finds landmarks", source=FAN_URL),
 }
 EXPRESSIONS = "expression.mat"

@@ -10,7 +10,7 @@ import numpy as np
 from talkingface.errors import FaceError
 from talkingface.face.finder import FaceFinder
 from talkingface.face.landmarks import find_landmarks
-from talkingface.face.shots import content_changes, overlap, scene_cuts
+from talkingface.face.shots import overlap
 from talkingface.face.track import NO_FACE, FaceTrack
 from talkingface.media.edited import EditedVideo
 from talkingface.media.image import resize
@@ -87,8 +87,7 @@ def followed_faces(video: EditedVideo, finder: FaceFinder, pads: Sequence[int], 
     known = (boxes[:, 0] != NO_BOX) & np.isfinite(landmarks).all(axis=(1, 2))
     if not known.any():
         raise FaceError(f"{video.path}: no landmarks were found in any of its {len(boxes)} frames; give others, or another box.")
-    cuts = track.cuts or scene_cuts(content_changes(video), min_length=1)
-    regions, segments = follow_regions(landmarks, known, set(cuts), size)
+    regions, segments = follow_regions(landmarks, known, set(track.cuts or finder.cuts(video)), size)
     inside = np.full(landmarks.shape, np.nan)
     for t in np.flatnonzero(known):
         inside[t] = to_region(landmarks[t], regions[t])

@@ -5,23 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from torch import nn
+
 from talkingface.dataset.base import Clip
-from talkingface.errors import ConfigError
+from talkingface.dataset.windows import FPS
+from talkingface.errors import ConfigError, MissingWeightsError
 from talkingface.media.audio import load_audio, mel_chunks, melspectrogram
 from talkingface.media.edited import EditedVideo
 from talkingface.media.video import Video
 from talkingface.model.base import Frame, TalkingFace
+from talkingface.model.stage import Stage
+from talkingface.model.videoretalking.data import Preparation, Sizes
 from talkingface.model.videoretalking.expression import chosen_expression
 from talkingface.model.videoretalking.geometry import SIDE
 from talkingface.model.videoretalking.helpers import Shelf, hub_folder
 from talkingface.model.videoretalking.networks import CoefficientNetwork, DNet, ENet, LNet
+from talkingface.model.videoretalking.restoration import Improve, generate_faces
 from talkingface.model.videoretalking.speak import UNITS
+from talkingface.model.videoretalking.stages import DNetStage, ENetStage, ExpertStage, LNetStage, WarpStage
 from talkingface.model.videoretalking.steps import Options, Retalking
 from talkingface.model.videoretalking.store import digest
 from talkingface.model.videoretalking.tools import RESTORATION, Given, Toolbox, Tools
+from talkingface.nn.sync_expert import LARGE, SMALL, SyncExpert
 from talkingface.nn.weights import Weights
 from talkingface.registry import MODELS
 
@@ -68,8 +79,17 @@ class VideoReTalking(TalkingFace):
         "lnet": "LNet.pth",
         "enet": "ENet.pth",
         "coefficients": "face3d_pretrain_epoch_20.pth",
+        "expert": "lipsync_expert.pth",
     }
+    folders: ClassVar[Sequence[str]] = ("VideoReTalking", "Wav2Lip")  # the expert is Wav2Lip's
     entries: ClassVar[Mapping[str, str]] = {"dnet": "net_G_ema", "coefficients": "net_recon"}
+    stages: ClassVar[Mapping[str, type[Stage]]] = {
+        "dnet_warp": WarpStage,
+        "dnet": DNetStage,
+        "expert": ExpertStage,
+        "lnet": LNetStage,
+        "enet": ENetStage,
+    }
     generates_with: ClassVar[Sequence[str]] = ("dnet", "lnet", "enet", "coefficients")
 
     def __init__(
@@ -137,13 +157,16 @@ class VideoReTalking(TalkingFace):
         self.paths = {network: Path(path).expanduser() for network, path in paths.items() if path}
         self.dnet, self.lnet = DNet(width), LNet(width, num_blocks)
         self.enet = ENet(width, img_size, reference_size(img_size))
+        self.expert = SyncExpert(width, LARGE if self.enet.low_size >= LARGE else SMALL)
         if self.from_landmarks:
             self.files = {network: file for network, file in self.files.items() if network != "coefficients"}  # type: ignore[misc]
-            self.generates_with = tuple(self.files)  # type: ignore[misc]
+            self.generates_with = [network for network in self.generates_with if network in self.files]  # type: ignore[misc]
+            self.entries = {network: entry for network, entry in self.entries.items() if network in self.files}  # type: ignore[misc]
         else:
             self.coefficients = CoefficientNetwork()
         self.given, self.toolbox = Given(), Toolbox(restoration, faithful)
         self._folder: Path | None = None
+        self._loaded: set[str] = set()
 
     def sizes(self) -> dict[str, Any]:
         sizes = {"width": self.width, "num_blocks": self.num_blocks}
@@ -171,6 +194,84 @@ class VideoReTalking(TalkingFace):
 
     def load_network(self, network: str, weights: Weights, source: Path) -> None:
         super().load_network(network, without_copies(weights), source)
+        self._loaded.add(network)
+
+    # --- training ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def picture_sizes(self) -> Sizes:
+        """Sides of DNet's and of ENet's pictures."""
+        return Sizes(self.options.head_size, self.options.face_size)
+
+    def preparation(self) -> dict[str, Any]:
+        kind = "landmarks" if self.from_landmarks else "network"
+        return {
+            "features": 1,
+            "fps": FPS,
+            "sizes": list(self.picture_sizes),
+            "pads": list(self.options.pads),
+            "coefficients": kind,
+        }
+
+    @property
+    def prepare(self) -> Preparation:  # type: ignore[override]
+        """Writes the features of a clip: see `Preparation`.
+
+        Raises:
+            MissingWeightsError: the coefficient network's weights are needed and not there.
+        """
+        return Preparation(self.faces, *self.picture_sizes, self.options.pads, self.known_coefficients())
+
+    def known_coefficients(self) -> nn.Module | None:
+        """The coefficient network with its published weights; None where coefficients are from landmarks.
+
+        Raises:
+            MissingWeightsError: they are not there.
+        """
+        if self.from_landmarks:
+            return None
+        if "coefficients" not in self._loaded:
+            try:
+                if (own := self.paths.get("coefficients")) is not None:
+                    self.load_network("coefficients", self.read(own, ["coefficients"])["coefficients"], own)
+                else:
+                    self.load_published("coefficients", self.checkpoints_dir)
+            except MissingWeightsError as error:
+                otherwise = f"Or take coefficients from landmarks: --{self.name}.coefficients=landmarks."
+                raise MissingWeightsError(f"{error} {otherwise}") from error
+        return self.coefficients
+
+    def worn_expression(self) -> np.ndarray:
+        """(64,) float32 the expression that all heads are redrawn with.
+
+        Raises:
+            MissingWeightsError, ConfigError, FaceError: as `chosen_expression`.
+        """
+        return np.asarray(chosen_expression(self.exp_img, self.shelf(), self.known_coefficients(), self.faces), np.float32)
+
+    def recognizer(self, why: str) -> nn.Module:
+        """ArcFace, for the setting that asks for it.
+
+        Raises:
+            MissingWeightsError: its file is not there.
+        """
+        return self.shelf().need("recognizer", why)
+
+    def restorer(self, why: str) -> Improve:
+        """GPEN, for the setting that asks for it.
+
+        Raises:
+            MissingWeightsError: its file is not there.
+        """
+        return partial(generate_faces, self.shelf().need("gpen", why).to(self.device))
+
+    # --- what generation works with ---------------------------------------------------------------------------------------
+
+    def shelf(self) -> Shelf:
+        """The folders where published files may lie."""
+        published = Path(self.checkpoints_dir) / self.name
+        own = [self._folder] if self._folder and self._folder != published else []
+        return Shelf([published, *own, hub_folder(), self.faces.weights["s3fd"].parent])
 
     def tools(self) -> Tools:
         """What the steps work with; helpers are read at the first call.
@@ -180,9 +281,7 @@ class VideoReTalking(TalkingFace):
             ConfigError, FaceError: `exp_img` names no expression.
         """
         box, given, options = self.toolbox, self.given, self.options
-        published = Path(self.checkpoints_dir) / self.name
-        own = [self._folder] if self._folder and self._folder != published else []
-        box.shelf, box.device = Shelf([published, *own, hub_folder(), self.faces.s3fd.parent]), self.device
+        box.shelf, box.device = self.shelf(), self.device
         network = None if self.from_landmarks else self.coefficients
         tools = Tools(
             dnet=self.dnet,
@@ -222,7 +321,8 @@ class VideoReTalking(TalkingFace):
         video = self.view(clip.face)
         wav = load_audio(clip.audio)
         mels = mel_chunks(melspectrogram(wav, reflect=False), self.frame_rate(clip))
-        return Retalking(video, mels, digest(wav), self.tools(), self.options)
+        options = replace(self.options, static=self.options.static or video.is_still)
+        return Retalking(video, mels, digest(wav), self.tools(), options)
 
     def view(self, face: Path) -> EditedVideo:
         """The face's video or still, as the options cut it."""

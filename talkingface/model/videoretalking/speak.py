@@ -61,7 +61,7 @@ def speak(
     enet: ENet,
     mels: Sequence[np.ndarray],
     pairs: Sequence[Pair],
-    seed: int,
+    seeds: Sequence[int],
     upper: Upper | None = None,
     faithful: bool = False,
 ) -> np.ndarray:
@@ -69,7 +69,7 @@ def speak(
 
     Args:
         mels: (80, 16) each.
-        seed: of ENet's noise.
+        seeds: of ENet's noise, one for each face.
         upper: what becomes of the upper halves; None = ENet's.
         faithful: cut colors to whole numbers, hard edge between the halves.
 
@@ -80,8 +80,10 @@ def speak(
     originals, references = (to_tensor(pictures, like) for pictures in zip(*pairs, strict=True))
     masked = lower_half_masked(originals)
     speech = torch.from_numpy(np.stack(mels))[:, None].to(like)
-    noise = enet.fresh_noise(len(pairs), torch.Generator().manual_seed(seed))
-    painted, _ = paint(lnet, enet, speech, torch.cat((masked, references), dim=1), references, noise)
+    drawn = zip(*(enet.fresh_noise(1, torch.Generator().manual_seed(seed)) for seed in seeds), strict=True)
+    painted, _ = paint(
+        lnet, enet, speech, torch.cat((masked, references), dim=1), references, [torch.cat(maps) for maps in drawn]
+    )
     painted = painted.float().clamp(0, 1)
     if upper is not None:
         painted = upper.put_on(painted, originals.float(), masked, faithful)

@@ -13,7 +13,7 @@ in pieces of a few frames; only those are in memory, and on disk they appear who
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -147,7 +147,7 @@ class Retalking:
             upto: frames that are needed; all by default.
         """
         o, tools = self.options, self.tools
-        steers = digest(self.coefficients[:, :], tools.expression)
+        steers = digest(self.coefficients, tools.expression)
         pieces = self.pieces("heads", digest(self.faces_key, steers, tools.print_of("dnet"), o.head_size, o.one_shot, o.faithful))
         sources = self.first_of_segment() if o.one_shot else self.video
         take = partial(self.head, side=o.head_size)
@@ -186,7 +186,8 @@ class Retalking:
             "references", digest(heads.key, tools.print_of("gpen", "parser", "retinaface"), tools.generate is None)
         )
         scale = o.head_size / SIDE
-        for start, pictures in pieces.made_from(heads.pictures(), "4/6 references (GPEN)", upto=upto):
+        title = "4/6 references (GPEN)" if tools.generate else "4/6 references"
+        for start, pictures in pieces.made_from(heads.pictures(), title, upto=upto):
             landmarks = (self.faces.landmarks[start : start + len(pictures)] + 0.5) * scale - 0.5
             known = [k for k, picture in enumerate(pictures) if picture.size]
             if known and tools.generate is not None:
@@ -207,22 +208,36 @@ class Retalking:
     def speech(self) -> Pieces:
         """Pictures (face_size, face_size, 3): the faces that say it; empty where there is no face. One for each output frame."""
         o, tools, references = self.options, self.tools, self.references(self.needed)
-        told = [o.face_size, o.up_face, o.without_rl1, o.static, o.faithful, o.seed, o.speech_batch]
+        told = [o.face_size, o.up_face, o.without_rl1, o.static, o.faithful, o.seed]
         prints = tools.print_of("lnet", "enet", "editor")
         key = digest(references.key, self.faces.boxes, self.speech_key, len(self.mels), prints, told)
         pieces = self.pieces("speech", key, len(self.mels), size=o.speech_batch * max(1, PIECE // o.speech_batch))
-        take = partial(self.pair, references)
+        take = self.paired(references)
         for start, pairs in pieces.made_from(self.shown(), "5/6 speech (LNet, ENet)", take):
             painted = [NO_PICTURE] * len(pairs)
             for known in batches([k for k, pair in enumerate(pairs) if pair is not None], o.speech_batch):
                 mels, given = [self.mels[start + k] for k in known], [pairs[k] for k in known]
-                seed = (o.seed << 32) + start + known[0]
-                for k, face in zip(known, speak(tools.lnet, tools.enet, mels, given, seed, tools.upper, o.faithful), strict=True):
+                seeds = [(o.seed << 32) + start + k for k in known]
+                for k, face in zip(
+                    known, speak(tools.lnet, tools.enet, mels, given, seeds, tools.upper, o.faithful), strict=True
+                ):
                     painted[k] = face
             pieces.write(start, packed(painted))
         return pieces
 
-    def pair(self, references: Pieces, number: int, shown: Shown) -> Pair | None:
+    def paired(self, references: Pieces) -> Callable[[int, Shown], Pair | None]:
+        """`pair` that remembers its last answer, for a frame that is shown again and again."""
+        last: tuple[int, Pair | None] = (-1, None)
+
+        def take(number: int, shown: Shown) -> Pair | None:
+            nonlocal last
+            if shown.frame != last[0]:
+                last = (shown.frame, self.pair(references, shown))
+            return last[1]
+
+        return take
+
+    def pair(self, references: Pieces, shown: Shown) -> Pair | None:
         """The face in a frame and its reference; None where there is no face."""
         frame, faces = shown.frame, self.faces
         if not faces.painted[frame]:

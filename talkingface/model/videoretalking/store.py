@@ -101,6 +101,7 @@ class Pieces:
         if not missing:
             return
         total, left = (sum(len(self.span(start)) for start in starts) for starts in (needed, missing))
+        log.info("%s: %d of %d frames to do", name, left, total)
         with tqdm(desc=name, total=total, initial=total - left, unit="frame", leave=False, disable=None) as bar:
             held: list = []
             for frame, item in enumerate(islice(items, self.span(max(missing)).stop)):
@@ -175,14 +176,23 @@ class Pieces:
 
 def packed(pictures: Iterable[np.ndarray], name: str = "pictures") -> Arrays:
     """Pictures (h, w, 3) uint8, losslessly compressed, as two arrays that a piece can hold; an empty one stays empty."""
-    files = [cv2.imencode(".png", picture, FAST)[1].ravel() if picture.size else NOTHING for picture in pictures]
+    files = [encoded(picture) for picture in pictures]
     return {name: np.concatenate([NOTHING, *files]), f"{name}_ends": np.cumsum([len(file) for file in files], dtype=np.int64)}
 
 
 def unpacked(arrays: Mapping[str, np.ndarray], name: str, index: int) -> np.ndarray:
     """Picture number `index` of `packed` arrays."""
     ends = arrays[f"{name}_ends"]
-    data = arrays[name][ends[index - 1] if index else 0 : ends[index]]
+    return decoded(arrays[name][ends[index - 1] if index else 0 : ends[index]])
+
+
+def encoded(picture: np.ndarray) -> np.ndarray:
+    """The bytes of a picture (h, w, 3) uint8, losslessly compressed; none for an empty one."""
+    return cv2.imencode(".png", picture, FAST)[1].ravel() if picture.size else NOTHING
+
+
+def decoded(data: np.ndarray) -> np.ndarray:
+    """The picture that `encoded` made into bytes."""
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)) if len(data) else NO_PICTURE
 
 

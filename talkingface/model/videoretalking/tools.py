@@ -118,7 +118,8 @@ class Toolbox:
         if network is None and self.restoration == "auto" and name not in self._told:
             self._told.add(name)
             helper = HELPERS[name]
-            log.warning("left out: %s, which %s: %s. %s", *self.shelf.absent(helper), helper.purpose, helper.without)
+            path, source = self.shelf.absent(helper)
+            log.warning("%s is not there, which %s: %s. It comes from %s.", path, helper.purpose, helper.without, source)
         return network
 
     def upper(self, name: str, without_rl1: bool) -> Upper | None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from talkingface.dataset.base import Clip, ClipSamples, prepared_folders
+from talkingface.dataset.windows import FPS, FRAMES, first_column, other_than, real_starts, spoken_starts, valid_starts
 from talkingface.errors import MediaError
 from talkingface.face.finder import FaceFinder
 from talkingface.face.track import pad_boxes, smooth_boxes_forward
@@ -21,8 +21,6 @@ from talkingface.media.image import resize
 from talkingface.media.video import Video
 
 SIDE = 96  # of a face crop as published, pixels
-FPS = 25  # frames per second in training
-FRAMES = 5  # in a training window
 SHORTEST = 3 * FRAMES + 1  # frames of a clip that can be trained on
 NO_BOX = -1  # in every place of a frame's box: there is no face
 SHORTEST_SPEECH = (MEL_WINDOW - 1) * HOP  # samples: one mel window
@@ -162,30 +160,6 @@ def write_features(folder: Path, frames: Iterable[np.ndarray], boxes: np.ndarray
     np.save(folder / "mel.npy", np.ascontiguousarray(mel.T, np.float32))
 
 
-def first_column(frame: int | np.ndarray) -> int | np.ndarray:
-    """First mel column of a frame's window at 25 frames per second: floor(80 f / 25)."""
-    return 16 * frame // 5
-
-
-def valid_starts(valid: np.ndarray) -> np.ndarray:
-    """Frames f where f .. f + 4 all have a face."""
-    if len(valid) < FRAMES:
-        return np.empty(0, np.int64)
-    return np.flatnonzero(sliding_window_view(valid, FRAMES).all(axis=1))
-
-
-def real_starts(valid: np.ndarray, columns: int) -> np.ndarray:
-    """Those of `valid_starts` whose speech is whole: the windows of frames f - 1 .. f + 3 lie in the mel."""
-    starts = valid_starts(valid)
-    return starts[(starts >= 1) & (first_column(starts + FRAMES - 2) + MEL_WINDOW <= columns)]
-
-
-def spoken_starts(valid: np.ndarray, columns: int) -> np.ndarray:
-    """Those of `valid_starts` whose own window of speech is whole: what the expert needs."""
-    starts = valid_starts(valid)
-    return starts[first_column(starts) + MEL_WINDOW <= columns]
-
-
 class Features(NamedTuple):
     """What `write_features` wrote, mapped; and the frames where windows may start."""
 
@@ -216,12 +190,6 @@ class Windows(ClipSamples[Features]):
 
     def __init__(self, clips: Sequence[Clip], per_clip: int = 1):
         super().__init__(prepared_folders(clips), Features.open, per_clip)
-
-
-def other_than(start: int, starts: np.ndarray, rng: np.random.Generator) -> int:
-    """One of `starts`, which are sorted and hold `start`, but not `start` itself."""
-    place = int(rng.integers(len(starts) - 1))
-    return int(starts[place + (starts[place] >= start)])
 
 
 class MouthWindows(Windows):

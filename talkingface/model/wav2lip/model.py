@@ -21,8 +21,9 @@ from talkingface.media.video import Video
 from talkingface.model.base import Frame, TalkingFace
 from talkingface.model.stage import Stage
 from talkingface.model.wav2lip import data
-from talkingface.model.wav2lip.networks import Generator, SyncExpert
-from talkingface.model.wav2lip.stages import ExpertStage, GanStage, GeneratorStage, masked
+from talkingface.model.wav2lip.networks import Generator
+from talkingface.model.wav2lip.stages import ExpertStage, GanStage, GeneratorStage
+from talkingface.nn.sync_expert import SyncExpert, masked
 from talkingface.registry import MODELS
 
 ON_CPU = 8  # faces that the generator is given at once on a CPU: twice as fast as 128, which do not fit into its cache

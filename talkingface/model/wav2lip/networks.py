@@ -7,53 +7,12 @@ networks for 48 x 48 pixels leave out one level, for small worlds on small machi
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from talkingface.errors import ConfigError
 from talkingface.nn.conv import ConvBlock, LeakyBlock, UpBlock, residuals, scaled
+from talkingface.nn.speech import LEAST, batch_to_time, speech_encoder, time_to_batch, windows_to_batch
+from talkingface.nn.sync_expert import is_large, lower_half
 from talkingface.nn.weights import register_network
-
-LEAST = 16  # channels of a narrow network: fewer could not carry a picture past the first layer
-
-
-def speech_encoder(width: float, deep: int) -> nn.Sequential:
-    """(B, 1, 80, 16) mel windows -> (B, 512 width, 1, 1); `deep` residual blocks at 256 channels: the only difference
-    between the generator's encoder (1) and the expert's (2)."""
-    c32, c64, c128, c256, c512 = (scaled(c, width, LEAST) for c in (32, 64, 128, 256, 512))
-    return nn.Sequential(
-        ConvBlock(1, c32),
-        *residuals(c32, 2),
-        ConvBlock(c32, c64, 3, (3, 1)),
-        *residuals(c64, 2),
-        ConvBlock(c64, c128, 3, 3),
-        *residuals(c128, 2),
-        ConvBlock(c128, c256, 3, (3, 2)),
-        *residuals(c256, deep),
-        ConvBlock(c256, c512, 3, 1, 0),
-        ConvBlock(c512, c512, 1, 1, 0),
-    )
-
-
-def is_large(image_size: int) -> bool:
-    """Whether pictures have the published size.
-
-    Raises:
-        ConfigError: they have neither 96 nor 48 pixels.
-    """
-    if image_size not in (96, 48):
-        raise ConfigError(f"Wav2Lip.image_size: expected 96 (published) or 48 (small), got {image_size}.")
-    return image_size == 96
-
-
-def time_to_batch(x: Tensor) -> Tensor:
-    """(B, C, T, H, W) -> (T B, C, H, W), all samples of the first frame before those of the second."""
-    return x.transpose(1, 2).transpose(0, 1).flatten(0, 1)
-
-
-def lower_half(frames: Tensor) -> Tensor:
-    """The rows from the middle down: what the expert and the discriminator look at."""
-    return frames[..., frames.shape[-2] // 2 :, :]
 
 
 class Generator(nn.Module):
@@ -102,8 +61,8 @@ class Generator(nn.Module):
         """
         if faces.dim() == 4:
             return self._paint(mel, faces)
-        painted = self._paint(mel.transpose(0, 1).flatten(0, 1), time_to_batch(faces))
-        return painted.unflatten(0, (faces.shape[2], -1)).permute(1, 2, 0, 3, 4)
+        painted = self._paint(windows_to_batch(mel), time_to_batch(faces))
+        return batch_to_time(painted, faces.shape[2])
 
     def _paint(self, mel: Tensor, faces: Tensor) -> Tensor:
         skips = []
@@ -114,44 +73,6 @@ class Generator(nn.Module):
         for decode in self.face_decoder_blocks:
             x = torch.cat((decode(x), skips.pop()), dim=1)
         return self.output_block(x)
-
-
-class SyncExpert(nn.Module):
-    """Do these five mouths belong to this speech? (The authors' SyncNet_color.)"""
-
-    def __init__(self, width: float = 1.0, image_size: int = 96):
-        super().__init__()
-        large = is_large(image_size)
-        self.image_size = image_size
-        c32, c64, c128, c256, c512 = (scaled(c, width, LEAST) for c in (32, 64, 128, 256, 512))
-        self.face_encoder = nn.Sequential(
-            ConvBlock(15, c32, 7, 1, 3),
-            ConvBlock(c32, c64, 5, (1, 2), 1),
-            *residuals(c64, 2),
-            ConvBlock(c64, c128, 3, 2),
-            *residuals(c128, 3),
-            ConvBlock(c128, c256, 3, 2),
-            *residuals(c256, 2),
-            ConvBlock(c256, c512, 3, 2),
-            *residuals(c512, 2),
-            *([ConvBlock(c512, c512, 3, 2)] if large else []),
-            ConvBlock(c512, c512, 3, 1, 0),
-            ConvBlock(c512, c512, 1, 1, 0),
-        )
-        self.audio_encoder = speech_encoder(width, deep=2)
-
-    def forward(self, mel: Tensor, mouths: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed both.
-
-        Args:
-            mel: (B, 1, 80, 16).
-            mouths: (B, 15, 48, 96): the lower halves of five frames, frame after frame on the channels.
-
-        Returns:
-            (B, 512 width) of the speech and of the mouths, of length 1 and nowhere negative: cosines are in [0, 1].
-        """
-        speech, face = self.audio_encoder(mel), self.face_encoder(mouths)
-        return F.normalize(speech.flatten(1)), F.normalize(face.flatten(1))
 
 
 class QualityDiscriminator(nn.Module):
@@ -185,5 +106,4 @@ class QualityDiscriminator(nn.Module):
 
 
 register_network("the generator of Wav2Lip (wav2lip.pth, wav2lip_gan.pth)", Generator)
-register_network("the lip-sync expert of Wav2Lip (lipsync_expert.pth)", SyncExpert)
 register_network("the quality discriminator of Wav2Lip (visual_quality_disc.pth)", QualityDiscriminator)

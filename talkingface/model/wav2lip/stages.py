@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,66 +13,18 @@ from torch import Tensor, nn
 
 from talkingface.dataset.base import Clip, Samples
 from talkingface.errors import ConfigError
+from talkingface.model.lip_sync import LipSyncExpertStage, heed_expert
 from talkingface.model.stage import Batch, Stage
 from talkingface.model.wav2lip.data import FRAMES, MouthWindows, SyncWindows
-from talkingface.model.wav2lip.networks import QualityDiscriminator, SyncExpert, lower_half
+from talkingface.model.wav2lip.networks import QualityDiscriminator
+from talkingface.nn.sync_expert import bce, mouth, sync_loss, unit
 from talkingface.nn.weights import load_weights, read_weights
 
 if TYPE_CHECKING:
     from talkingface.model.wav2lip.model import Wav2Lip
 
 
-def unit(frames: Tensor) -> Tensor:
-    """(B, T, H, W, 3) uint8 -> (B, 3, T, H, W) in [0, 1]."""
-    return frames.permute(0, 4, 1, 2, 3).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-
-
-def on_channels(frames: Tensor) -> Tensor:
-    """(B, 3, T, H, W) -> (B, 3 T, H, W), frame after frame: what the expert looks at."""
-    return frames.transpose(1, 2).flatten(1, 2)
-
-
-def masked(frames: Tensor) -> Tensor:
-    """The frames (..., H, W) with black lower halves."""
-    half = frames.shape[-2] // 2
-    return torch.cat((frames[..., :half, :], torch.zeros_like(frames[..., half:, :])), dim=-2)
-
-
-def mouth(faces: Tensor) -> Tensor:
-    """The part of faces (..., H, W) where their mouths are."""
-    height, width = faces.shape[-2:]
-    return faces[..., round(0.6 * height) : round(0.95 * height), round(0.2 * width) : round(0.8 * width)]
-
-
-def bce(probability: Tensor, truth: Tensor | float) -> Tensor:
-    """Binary cross entropy of probabilities, in full precision."""
-    with torch.autocast(probability.device.type, enabled=False):
-        probability = probability.float().clamp(0, 1)
-        target = truth if isinstance(truth, Tensor) else torch.full_like(probability, truth)
-        return F.binary_cross_entropy(probability, target)
-
-
-def agreement(expert: SyncExpert, mel: Tensor, mouths: Tensor) -> Tensor:
-    """(B,) cosines in [0, 1] of speech (B, 1, 80, 16) and mouths (B, 15, 48, 96): the expert's probability of sync."""
-    speech, face = expert(mel, mouths)
-    return F.cosine_similarity(speech.float(), face.float())
-
-
-@contextmanager
-def batch_statistics(network: nn.Module, on: bool) -> Iterator[None]:
-    """While this lasts, batch norms use the statistics of the batch, and keep those that they have learnt."""
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)] if on else []
-    before = [(norm.training, norm.track_running_stats) for norm in norms]
-    try:
-        for norm in norms:
-            norm.training, norm.track_running_stats = True, False
-        yield
-    finally:
-        for norm, (training, tracking) in zip(norms, before, strict=True):
-            norm.training, norm.track_running_stats = training, tracking
-
-
-class ExpertStage(Stage):
+class ExpertStage(LipSyncExpertStage):
     """The lip-sync expert: cross entropy of the cosine between speech and five mouths, in sync or not (section 3.1 of the paper).
 
     "accuracy" is the share of windows that the cosine puts on the right side of 1/2: reported, not trained.
@@ -82,23 +33,11 @@ class ExpertStage(Stage):
         samples_per_clip: windows of each clip per epoch.
     """
 
-    monitor = "sync"
-
     def __init__(self, model: Wav2Lip, loss_weights: Mapping[str, float] | None = None, samples_per_clip: int = 1):
-        super().__init__(loss_weights if loss_weights is not None else {"sync": 1.0, "accuracy": 0.0})
-        self.expert = model.expert
-        self.samples_per_clip = samples_per_clip
-
-    def trainable(self) -> dict[str, list[nn.Module]]:
-        return {"expert": [self.expert]}
+        super().__init__(model.expert, loss_weights, samples_per_clip)
 
     def samples(self, clips: Sequence[Clip], split: str) -> Samples:
         return SyncWindows(clips, self.samples_per_clip)
-
-    def losses(self, batch: Batch) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        cosine = agreement(self.expert, batch["mel"][:, None], on_channels(unit(batch["mouths"])))
-        right = (cosine.detach() > 0.5) == (batch["in_sync"] > 0.5)
-        yield "expert", {"sync": bce(cosine, batch["in_sync"]), "accuracy": right.float().mean()}
 
 
 class GeneratorStage(Stage):
@@ -175,13 +114,10 @@ class GeneratorStage(Stage):
 
     def sync_loss(self, painted: Tensor, mel: Tensor) -> Tensor:
         """Cross entropy of the expert's cosine with "in sync"."""
-        with batch_statistics(self.expert, self.expert_batch_statistics and len(mel) > 1):
-            return bce(agreement(self.expert, mel, on_channels(lower_half(painted))), 1.0)
+        return sync_loss(self.expert, mel, painted, self.expert_batch_statistics)
 
     def after_validation(self, losses: Mapping[str, float]) -> None:
-        if losses["sync"] < self.sync_threshold and not self.loss_weights.get("sync"):
-            self.loss_weights["sync"] = self.sync_weight
-            self.loss_weights["l1"] = 1 - self.sync_weight - self.loss_weights.get("perceptual", 0.0)
+        heed_expert(self.loss_weights, losses, self.sync_threshold, self.sync_weight)
 
     def preview(self, batch: Batch) -> np.ndarray:
         """Up to four samples below each other, their first frames: reference, masked input, painted, truth."""

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from talkingface.errors import ConfigError
+from talkingface.model.makeittalk.tables import TARGET_VOICE
 from talkingface.nn.conv import scaled
 from talkingface.nn.weights import register_network
 
@@ -100,10 +101,17 @@ class VoiceConverter(nn.Module):
 
     Args:
         width: factor of the inner channels, 512 at 1.0, the published network; they stay a multiple of 16.
+
+    Attributes:
+        target_voice: (256,) the voice that all speech is converted to: the authors', unless a training chose another. The
+            published file does not hold it.
     """
+
+    target_voice: Tensor
 
     def __init__(self, width: float = 1.0):
         super().__init__()
+        self.register_buffer("target_voice", torch.tensor(TARGET_VOICE, dtype=torch.float32))
         channels = GROUP_SIZE * scaled(512 // GROUP_SIZE, width, least=2)
         self.encoder, self.decoder, self.postnet = Encoder(channels), Decoder(channels), Postnet(channels)
 

@@ -18,6 +18,7 @@ CODE, NOISE = 128, 128  # numbers of the speaker code and of the noise, which is
 MODEL, HEADS, LAYERS = 64, 2, 2  # of the transformer
 LONGEST = 512  # rows that attend to one another
 CHANCE = 0.1  # of dropout in the transformer
+BLUR = 0.01  # deviation of the noise that training adds to the speaker code
 
 
 def sinusoids(length: int, size: int) -> Tensor:
@@ -174,7 +175,10 @@ class SpeakerBranch(nn.Module):
             (N, 204) displacement of the face, and (N, 128) code of the speaker.
         """
         heard = self.audio_content_encoder(windows)[0][:, -1]
-        code = self.spk_emb_encoder(voice).expand(len(heard), -1)
+        code = self.spk_emb_encoder(voice)
+        if self.training:
+            code = code + BLUR * torch.randn_like(code)
+        code = code.expand(len(heard), -1)
         noise = heard.new_zeros(len(heard), NOISE) if noise is None else noise
         seen = self.encoder(torch.cat((heard, code, noise), dim=1)[None])[0]
         return self.out(torch.cat((seen, noise), dim=1)), code

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 BANDS, SIZE = 40, 256
+AT_ONCE = 16  # parts of a recording that are embedded together
 
 
 class VoiceEncoder(nn.Module):
@@ -23,4 +25,4 @@ class VoiceEncoder(nn.Module):
 
     def whole(self, mels: Tensor) -> Tensor:
         """The parts (B, 160, 40) of one recording -> (256,), not negative, of length 1."""
-        return F.normalize(self(mels).mean(dim=0), dim=0)
+        return F.normalize(torch.cat([self(some) for some in mels.split(AT_ONCE)]).mean(dim=0), dim=0)

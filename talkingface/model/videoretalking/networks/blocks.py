@@ -88,3 +88,11 @@ def convolution(inputs: int, outputs: int, kernel: int, spectral: bool) -> nn.Mo
     """A convolution that keeps the size."""
     conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
     return spectral_norm(conv) if spectral else conv
+
+
+def make_constant(network: nn.Module) -> None:
+    """Make all parameters buffers of the same names: they stay in files, and nothing trains them."""
+    for module in network.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            delattr(module, name)
+            module.register_buffer(name, parameter.detach())

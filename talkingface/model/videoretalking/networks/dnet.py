@@ -6,7 +6,7 @@ channel counts, 1 is published.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from talkingface.model.videoretalking.networks.blocks import (
     NormBlock,
     PictureNorm,
     UpBlock,
+    make_constant,
 )
 from talkingface.nn.conv import scaled
 from talkingface.nn.weights import register_network
@@ -94,7 +95,8 @@ class Hourglass(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], code: int):
         super().__init__()
-        self.encoder, self.decoder = nn.Module(), nn.Module()
+        self.encoder: Any = nn.Module()
+        self.decoder: Any = nn.Module()
         self.encoder.input_layer = nn.Conv2d(3, channels[0], 7, padding=3)
         for level in range(5):
             self.encoder.add_module(f"encoder{level}", SteeredDown(channels[level], channels[level + 1], code))
@@ -151,8 +153,8 @@ def warp(pictures: Tensor, flow: Tensor) -> Tensor:
 class SteeredResidual(nn.Module):
     """x + norm2(conv2(x)).
 
-    The authors' code computes conv1 and norm1 and throws the result away. They are kept because the published files have
-    them; they influence nothing, and nothing trains them.
+    The authors' code computes conv1 and norm1 and throws the result away. They are kept, as constants, because the published
+    files have them; they influence nothing, and nothing trains them.
     """
 
     def __init__(self, channels: int, code: int):
@@ -160,7 +162,7 @@ class SteeredResidual(nn.Module):
         self.conv1, self.norm1 = nn.Conv2d(channels, channels, 3, padding=1), AdaptiveNorm(channels, code)
         self.conv2, self.norm2 = nn.Conv2d(channels, channels, 3, padding=1), AdaptiveNorm(channels, code)
         for unused in (self.conv1, self.norm1):
-            unused.requires_grad_(False)
+            make_constant(unused)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         return x + self.norm2(self.conv2(x), code)
@@ -172,7 +174,8 @@ class EditingNetwork(nn.Module):
     def __init__(self, width: float, code: int):
         super().__init__()
         channels = [scaled(c, width, LEAST) for c in (64, 128, 256, 256)]
-        self.encoder, self.decoder = nn.Module(), nn.Module()
+        self.encoder: Any = nn.Module()
+        self.decoder: Any = nn.Module()
         self.encoder.first = NormBlock(6, channels[0], 7)
         for level in range(3):
             self.encoder.add_module(f"down{level}", DownBlock(channels[level], channels[level + 1]))

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from talkingface.model.videoretalking.networks.library import adopt
+from talkingface.model.videoretalking.networks.library import Adopted
 from talkingface.nn.weights import register_network
 
 SLOPE = 0.2
 
 
-class Gfpgan(nn.Module):
+class Gfpgan(Adopted):
     """Face restoration; the published file GFPGANv1.3.pth ("clean" architecture) has the default sizes.
 
     What the published files hold for training alone is there and not used: the mapping from code to style (`style_mlp`) and
@@ -28,10 +28,9 @@ class Gfpgan(nn.Module):
     """
 
     def __init__(self, image_size: int = 512, style: int = 512, num_layers: int = 8, narrow: float = 1.0):
-        super().__init__()
         from spandrel.architectures.GFPGAN import GFPGAN
 
-        adopt(self, GFPGAN(out_size=image_size, num_style_feat=style, num_mlp=num_layers, narrow=narrow))
+        super().__init__(GFPGAN(out_size=image_size, num_style_feat=style, num_mlp=num_layers, narrow=narrow))
         self.num_style = style
 
     def forward(self, faces: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:

@@ -91,7 +91,8 @@ class CrossAttention(nn.Module):
         """(B, C, H, W) of the masked picture and of the reference -> (B, C, H, W)."""
         size = x.shape[2:]
         x, y = (z.flatten(2).transpose(1, 2) for z in (x, y))
-        for attend, think in self.layers:  # type: ignore[misc]
+        for pair in self.layers:
+            attend, think = pair.children()
             x = x + attend(x, y)
             x = x + think(x)
         return x.transpose(1, 2).unflatten(2, size)
@@ -186,6 +187,9 @@ class FourierBlock(nn.Module):
 
 class Encoder(nn.Module):
     """The masked picture and the reference, each three times halved; attention at the end."""
+
+    first_inp: nn.Module
+    first_ref: nn.Module
 
     def __init__(self, channels: list[int], width: float):
         super().__init__()

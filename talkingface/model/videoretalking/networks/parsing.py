@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from talkingface.model.videoretalking.networks.library import adopt
+from talkingface.model.videoretalking.networks.library import Adopted
 from talkingface.nn.weights import register_network
 
-NUM_CLASSES = (
-    19  # background, skin, nose, glasses, 2 eyes, 2 brows, 2 ears, mouth, 2 lips, hair, hat, ear ring, necklace, neck, cloth
-)
+# background, skin, nose, glasses, 2 eyes, 2 brows, 2 ears, mouth, 2 lips, hair, hat, ear ring, necklace, neck, cloth
+NUM_CLASSES = 19
 
 
-class ParseNet(nn.Module):
+class ParseNet(Adopted):
     """Says of each pixel to which part of a face it belongs; the published file is ParseNet-latest.pth.
 
     Its second head, which paints the face again, is there and not used.
     """
 
     def __init__(self) -> None:
-        super().__init__()
         from facexlib.parsing.parsenet import ParseNet as Published
 
-        adopt(self, Published(in_size=512, out_size=512, parsing_ch=NUM_CLASSES))
+        super().__init__(Published(in_size=512, out_size=512, parsing_ch=NUM_CLASSES))
 
     def features(self, faces: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 64, H, W), of which both heads make their pictures."""

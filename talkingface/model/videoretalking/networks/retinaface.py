@@ -6,9 +6,9 @@ import warnings
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from talkingface.model.videoretalking.networks.library import adopt
+from talkingface.model.videoretalking.networks.library import Adopted
 from talkingface.nn.weights import register_network
 
 
@@ -26,16 +26,15 @@ class Seen(NamedTuple):
     points: Tensor
 
 
-class RetinaFace(nn.Module):
+class RetinaFace(Adopted):
     """The network alone. GPEN's RetinaFace-R50.pth and facexlib's detection_Resnet50_Final.pth both fit it."""
 
     def __init__(self) -> None:
-        super().__init__()
         from facexlib.detection.retinaface import RetinaFace as Published
 
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*(pretrained|weight enum).*", category=UserWarning)
-            adopt(self, Published(network_name="resnet50", device="cpu"))
+            super().__init__(Published(network_name="resnet50", device=torch.get_default_device()))
 
     def forward(self, pictures: Tensor) -> Seen:
         """(B, 3, H, W) BGR in [0, 255] less the means (104, 117, 123)."""
