@@ -1,11 +1,11 @@
 """Does generating a 10-minute clip need more memory than generating a 10-second one?
 
-    python benchmarks/generate_memory.py [--model Wav2Lip|PC_AVS|MakeItTalk] [--width 0.1] [--faces] [--seconds 600]
+    python benchmarks/generate_memory.py [--model Wav2Lip] [--width 0.1] [--faces] [--seconds 600]
 
 Each clip is generated in a process of its own, from video and sound to the written file; its peak is read at the end. The
-networks are narrow ones, to be quick; frames, sound and batches are of full size. With --faces boxes come from a file of
-landmarks beside the video, else the box is fixed (Wav2Lip). With PC_AVS the video shows face and pose; with MakeItTalk a
-character speaks. Fails above 1.1.
+networks are narrow ones, to be quick; frames, sound and batches are of full size. Models: Wav2Lip, PC_AVS, MakeItTalk,
+VideoReTalking. With --faces boxes come from a file of landmarks beside the video (always with VideoReTalking), else the box
+is fixed (Wav2Lip). With PC_AVS the video shows face and pose; with MakeItTalk a character speaks. Fails above 1.1.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def make_clip(stem: Path, length: int, landmarks: bool) -> None:
     write_video(stem.with_suffix(".mp4"), (np.roll(base, t, axis=1) for t in range(FPS * length)), FPS, crf=40)
     write_audio(stem.with_suffix(".wav"), rng.uniform(-0.5, 0.5, 16_000 * length).astype(np.float32))
     if landmarks:
-        points = rng.uniform(60, 160, (68, 2)).astype(np.float32)
+        from talkingface.model.makeittalk.puppet import standard_points
+
+        points = standard_points(SIZE, SIZE)[:, :2].astype(np.float32)
         track = np.broadcast_to(points, (FPS * length, 68, 2))
         np.savez(stem.with_suffix(".landmarks.npz"), landmarks=track, detected=np.ones(len(track), bool))
 
@@ -64,6 +66,10 @@ def build(name: str, width: float, landmarks: bool) -> TalkingFace:
         from talkingface.model.makeittalk import MakeItTalk
 
         return MakeItTalk(width, speaker_embedding="spectrum")
+    if name == "VideoReTalking":
+        from talkingface.model.videoretalking import VideoReTalking
+
+        return VideoReTalking(width, 1, head_size=64, img_size=96, coefficients="landmarks", restoration="off")
     from talkingface.model.wav2lip import Wav2Lip
 
     return Wav2Lip(width, box=(-1, -1, -1, -1) if landmarks else (50, 180, 60, 170))
@@ -89,7 +95,7 @@ def measure(length: int, args: argparse.Namespace) -> dict[str, float]:
     """Generate a clip of so many seconds in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         stem = Path(folder) / "clip"
-        make_clip(stem, length, args.faces)
+        make_clip(stem, length, args.faces or args.model == "VideoReTalking")
         if args.model == "MakeItTalk":
             make_character(stem)
         command = [sys.executable, __file__, "--clip", str(stem), "--model", args.model, "--width", str(args.width)]
@@ -101,7 +107,7 @@ def measure(length: int, args: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=("Wav2Lip", "PC_AVS", "MakeItTalk"), default="Wav2Lip")
+    parser.add_argument("--model", choices=("Wav2Lip", "PC_AVS", "MakeItTalk", "VideoReTalking"), default="Wav2Lip")
     parser.add_argument("--seconds", type=int, default=LONG, help="of the long clip")
     parser.add_argument("--width", type=float, default=0.1, help="of the networks")
     parser.add_argument("--faces", action="store_true", help="boxes from landmarks instead of a fixed one")

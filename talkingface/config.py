@@ -23,6 +23,7 @@ from talkingface.errors import ConfigError, RegistryError
 from talkingface.registry import normalize, unknown
 
 PROPERTIES = Path(__file__).parent / "properties"
+MOST_NODES = 100_000  # values in a settings file
 STRUCTURE = ("aliases", "datasets", "smoke", "renamed")  # sections of a settings file that are no settings
 
 log = logging.getLogger(__name__)
@@ -263,6 +264,8 @@ def read_layer(path: Path) -> Layer:
             return Layer({}, {})
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError(f"{shown}: expected 'name: value' lines, got {type(node).__name__}.")
+        if nodes_in(node, {}) > MOST_NODES:
+            raise ConfigError(f"{shown}: no settings file: its aliases (*name) multiply it beyond {MOST_NODES:,} values.")
         values = dict(walk(node, "", shown))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -341,6 +344,26 @@ def plain(node: yaml.Node, key: str, origin: str) -> Any:
         return yaml.constructor.SafeConstructor().construct_object(node, deep=True)
     except yaml.constructor.ConstructorError as error:
         raise ConfigError(f"{origin}: {key}: {error.problem}; settings are plain values only.") from None
+    except ValueError as error:  # a number of thousands of digits, a date of month 13
+        raise ConfigError(f"{origin}: {key}: {error}.") from None
+
+
+def nodes_in(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a YAML node stands for, with every alias written out.
+
+    Args:
+        known: nodes that were counted; each is counted once.
+
+    Raises:
+        RecursionError: it contains itself.
+    """
+    if id(node) not in known:
+        known[id(node)] = -1
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(nodes_in(part, known) for part in parts if isinstance(part, yaml.Node))
+    if known[id(node)] < 0:
+        raise RecursionError
+    return known[id(node)]
 
 
 def find_settings(kind: str, name: str, plugins: Iterable[Path | str]) -> tuple[str, Layer, Layer]:
@@ -520,6 +543,8 @@ def parse_free(text: str) -> Any:
     """
     try:
         node = Loader(text).get_single_node()
+        if node is not None and nodes_in(node, {}) > MOST_NODES:
+            raise ValueError("plain YAML (the aliases of this multiply it)")
         return None if node is None else yaml.constructor.SafeConstructor().construct_object(node, deep=True)
     except yaml.YAMLError as error:
         raise ValueError(f"plain YAML ({getattr(error, 'problem', error)})") from None

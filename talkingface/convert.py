@@ -3,7 +3,7 @@
     safetensors   the tensors of one network each, and beside them what is needed to write the first file again
     original      the authors' containers: entries, prefixes and names as in their files, written so that old torch reads them
 
-Converted back, a file has every tensor, name and plain value that it had; optimizers are left out.
+Converted back, a file has every tensor, name and plain value that it had; an optimizer's entry is empty (None).
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ class Original:
         entry: where in the file the network lay, with dots between; "" = it was all of the file.
         beside: plain values of the file.
         renamed: name in the network -> name in the file, where they differ.
+        optimizers: entries that held an optimizer; written again, they are empty.
     """
 
     file: str
     entry: str = ""
     beside: Mapping[str, Any] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
+    optimizers: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -123,12 +125,13 @@ def parts_of(path: Path) -> Iterator[Part]:
     found = list(states_in(content))
     if not found:
         raise CheckpointError(f"{path} holds no network to convert.")
-    if left_out := list(optimizers_in(content)):
+    left_out = list(optimizers_in(content))
+    if left_out:
         log.info("%s: left out %s, which only going on with that training would need.", path, ", ".join(left_out))
     for entry, state in found:
         plain = plain_names(state, path)
         names = {ours: theirs for ours, theirs in zip(plain, state, strict=True) if ours != theirs}
-        original = known_original(before) or Original(path.name, entry, beside, names)
+        original = known_original(before) or Original(path.name, entry, beside, names, left_out)
         held = held_network(entry, plain, beside)
         if not held.network:  # not recognized: its name is all that is known
             held.network = path.stem if len(found) == 1 else entry
@@ -194,7 +197,9 @@ def originals_of(parts: list[Part], source: Path) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for part in parts:
         if is_foreign(part):
-            file, layout, names = part.original.file, part.original, part.original.renamed
+            original = part.original
+            beside = {**dict.fromkeys(original.optimizers), **original.beside}
+            file, layout, names = original.file, Layout(original.entry, beside=beside), original.renamed
         else:
             file, layout, names = published_layout(part, source)
         content = {names.get(name, name): tensor.detach().clone() for name, tensor in part.state.items()}

@@ -157,7 +157,10 @@ def lines_of(held: Held) -> Iterator[tuple[str, str]]:
 def grouped(names: list[str]) -> str:
     """Names in groups by the module they belong to."""
     groups = Counter(name.partition(".")[0] for name in names)
-    shown = [f"{name}: {count}" if count > 1 else next(n for n in names if n.partition(".")[0] == name) for name, count in groups.items()]
+    shown = [
+        f"{name}: {count}" if count > 1 else next(n for n in names if n.partition(".")[0] == name)
+        for name, count in groups.items()
+    ]
     return f"{len(names)} ({', '.join(shown[:8])}{', ...' if len(shown) > 8 else ''})"
 
 
@@ -250,7 +253,11 @@ def split_checkpoint(content: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, Tensor):
             parts.setdefault(f"optimizer ({part})", {})[rest] = value
     state = content["state"]
-    return {**parts, **{key: value for key, value in state.items() if key in ("step", "epoch", "best")}} if isinstance(state, Mapping) else parts
+    return (
+        {**parts, **{key: value for key, value in state.items() if key in ("step", "epoch", "best")}}
+        if isinstance(state, Mapping)
+        else parts
+    )
 
 
 def is_optimizer(name: str, value: Any) -> bool:

@@ -1,8 +1,8 @@
 """Talking videos from Python, in three lines:
 
-    import talkingface
-    model = talkingface.load("Wav2Lip", "checkpoints/Wav2Lip/wav2lip_gan.pth")
-    model.generate("face.mp4", "speech.wav", "talking.mp4")
+import talkingface
+model = talkingface.load("Wav2Lip", "checkpoints/Wav2Lip/wav2lip_gan.pth")
+model.generate("face.mp4", "speech.wav", "talking.mp4")
 """
 
 from __future__ import annotations
@@ -58,7 +58,12 @@ class Speaker:
         return f"{self.model.name} on {self.model.device}"
 
     def generate(
-        self, face: Path | str, audio: Path | str, output: Path | str = "", pose: Path | str | None = None, mouth: Path | str | None = None
+        self,
+        face: Path | str,
+        audio: Path | str,
+        output: Path | str = "",
+        pose: Path | str | None = None,
+        mouth: Path | str | None = None,
     ) -> Talk:
         """Make one talking video.
 
@@ -74,8 +79,8 @@ class Speaker:
         """
         face, audio = Path(face).expanduser(), Path(audio).expanduser()
         place = Path(output or f"{face.stem}_{audio.stem}.mp4").expanduser()
-        others = [Path(path).expanduser() if path is not None else None for path in (pose, mouth)]
-        made = generate(self.model, Clip(place.stem, face, audio, *others), place, self.config["generation.crf"])
+        follow, beside = (Path(path).expanduser() if path is not None else None for path in (pose, mouth))
+        made = generate(self.model, Clip(place.stem, face, audio, follow, beside), place, self.config["generation.crf"])
         return Talk(place, made["frames"], made["untouched"])
 
 

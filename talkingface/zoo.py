@@ -152,7 +152,7 @@ def published(path: str, entry: Mapping[str, Any]) -> Published:
     known = {part.name for part in fields(Published)} - {"path"}
     if foreign := set(entry) - known:
         raise TypeError(f"{path} has {', '.join(sorted(foreign))}, which no file has")
-    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    settings: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     return Published(path, **{**settings, "layout": Layout(**entry.get("layout", {}))})
 
 

@@ -13,6 +13,7 @@ from talkingface.media.image import write_image
 from talkingface.media.video import Video
 from talkingface.model.makeittalk import MakeItTalk
 from talkingface.model.pc_avs import PC_AVS
+from talkingface.model.videoretalking import VideoReTalking
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "checkpoints" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -26,6 +27,13 @@ SMALL = {  # model -> sizes of the weights in `place`
         "--MakeItTalk.image_size=64",
         "--MakeItTalk.speaker_embedding=spectrum",
         "--face.detector=dlib",
+    ],
+    "VideoReTalking": [
+        "--VideoReTalking.width=0.06",
+        "--VideoReTalking.num_blocks=1",
+        "--VideoReTalking.head_size=64",
+        "--VideoReTalking.img_size=96",
+        "--VideoReTalking.coefficients=landmarks",
     ],
     "PC_AVS": ["--PC_AVS.width=0.1", "--PC_AVS.image_size=64", "--face.detector=dlib"],
 }
@@ -67,6 +75,9 @@ def place(tmp_path_factory):
         weights.mkdir(parents=True)
         (weights / "wav2lip_gan.pth").write_bytes(Path("saved/RUN/weights/generator.safetensors").read_bytes())
         PC_AVS(width=0.1, image_size=64).save(Path("checkpoints/PC_AVS"))
+        VideoReTalking(width=0.06, num_blocks=1, head_size=64, img_size=96, coefficients="landmarks").save(
+            Path("checkpoints/VideoReTalking")
+        )
         MakeItTalk(width=0.05, image_size=64, speaker_embedding="spectrum").save(Path("checkpoints/MakeItTalk"))
         for name in ("portrait.jpg", "drawing.png"):
             write_image(Path(name), next(iter(Video(takes[0]))))
@@ -78,7 +89,7 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_an_example_is_a_command(command):
     arguments = parse_arguments(words(command))
-    arguments.take("face", "audio", "pose", "mouth", "output", "truth", "config_files", "verify", "models")
+    arguments.take("face", "audio", "pose", "mouth", "output", "truth", "config_files", "verify", "models", "edit")
     if arguments.verb == "compare":
         arguments.words.clear()
     Config.load(flags=[flag for flag in arguments.flags if flag[0] != "resume"])

@@ -88,8 +88,9 @@ class LRW(ClipDataset):
     def of_word(self, folder: Path, word: str) -> Iterator[Clip]:
         """The clips in a folder, prepared or not."""
         if any((folder / name).is_dir() for name in (self.faces, SPEECH)):
+            example = folder / "0" / self.faces
             raise DatasetError(
-                f"{folder} holds {self.faces} or {SPEECH} itself: a class is a folder of videos, such as {folder / '0' / self.faces}."
+                f"{folder} holds {self.faces} or {SPEECH} itself: a class is a folder of videos, such as {example}."
             )
         for video in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
             is_clip = video.is_dir() or video.suffix.lower() in VIDEOS

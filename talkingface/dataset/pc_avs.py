@@ -53,7 +53,8 @@ class PCAVSDataset(VoxCeleb2):
 
     Args:
         root: a folder as VoxCeleb2's, for training and for tests without a list.
-        meta_path_vox: the list of test clips; "" = demo.csv in the root where it is there, else VoxCeleb2's test clips.
+        meta_path_vox: the list of test clips; "" = demo.csv in the root, or the authors' misc/demo.csv where there is no root;
+            else VoxCeleb2's test clips.
         pose: whose head motion VoxCeleb2's test clips follow: "own"; "other", the next clip of the same speaker, or else of
             anyone; "still".
         truth: which clips of a list are compared with their mouth folder: "self", where input and mouth folder are of one
@@ -86,8 +87,8 @@ class PCAVSDataset(VoxCeleb2):
     @property
     def test_list(self) -> Path | None:
         """The list of test clips, if there is one."""
-        default = self.root / "demo.csv"
-        return self.given_list or (default if default.is_file() else None)
+        usual = [self.root / "demo.csv"] if self.root.exists() else [Path(PREFIX) / "demo.csv"]
+        return self.given_list or next((path for path in usual if path.is_file()), None)
 
     def clips(self, split: str) -> list[Clip]:
         """The clips of a split.

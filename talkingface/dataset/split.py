@@ -93,7 +93,8 @@ def held_back(clips: Sequence[Clip], every: int = 8) -> tuple[list[Clip], list[C
     places: dict[str, int] = {}
     counts = Counter(clip.speaker or clip.name for clip in clips)
     turns = {speaker: turn for turn, speaker in enumerate(sorted(counts))}
-    kept, back = [], []
+    kept: list[Clip] = []
+    back: list[Clip] = []
     for clip in clips:
         speaker = clip.speaker or clip.name
         place = places[speaker] = places.get(speaker, -1) + 1

@@ -10,7 +10,6 @@ from talkingface.dataset.base import Clip, checked
 from talkingface.dataset.folder import SOUNDS, VIDEOS, Folder, add_suffix, numbered, pair_name
 from talkingface.errors import ConfigError, DatasetError
 from talkingface.media.image import SUFFIXES as PICTURES
-from talkingface.media.image import is_image
 from talkingface.registry import DATASETS
 
 log = logging.getLogger(__name__)
@@ -97,4 +96,6 @@ class VideoReTalkingPairs(Folder):
         """A face and what it says."""
         clip = self.found(face)
         name = clip.name if speech == face else pair_name(clip.name, self.name(speech))
-        return replace(clip, name=name, audio=speech, truth=face if self.is_paired and not is_image(face) else None)
+        return replace(
+            clip, name=name, audio=speech, truth=face if self.is_paired and face.suffix.lower() not in PICTURES else None
+        )

@@ -23,6 +23,7 @@ MEL_WINDOW = 16  # columns that a network hears at once: 0.2 s
 WINDOW, HOP = 800, 200  # samples of a mel column, and from one to the next
 SILENCE = (0.1, 600.0)  # seconds: gaps between these are filled; shorter ones are jitter, longer ones a broken clock
 BLOCK = 4096  # columns computed at once
+RATES = (1000, 1_000_000)  # samples per second that sound files may have
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +125,8 @@ def _sound_stream(path: Path | str, container: Any) -> Any:
     """The first sound track that can be decoded."""
     for stream in container.streams.audio:
         if stream.codec_context is not None:
+            if not RATES[0] <= stream.rate <= RATES[1]:
+                raise MediaError(f"{path}: its sound claims {stream.rate} samples per second, which no sound has. Is it damaged?")
             return stream
     raise MediaError(f"{path} has no sound that can be decoded. Give a sound file, or a video with a sound track.")
 

@@ -43,7 +43,7 @@ PREEMPHASIS = np.float32(0.4)
 STABILITY = 30.0  # dB of white noise below the signal, for the prediction
 
 BLOCK, LEAD = 1024, 2  # frames that are worked on at once, and those before them that they are compared with
-STAND_INS = np.array([0.01, 0.1], np.float32) * np.float32(0.2)  # likeness of the first two frames, which have nothing before them
+STAND_INS = np.array([0.01, 0.1], np.float32) * np.float32(0.2)  # likeness of the first two frames: nothing before
 
 
 @dataclass(frozen=True)

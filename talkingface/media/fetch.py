@@ -1,7 +1,7 @@
 """Files from the internet: resumed where they broke off, limited in size, and under their name only when they are checked.
 
-    <file>.part          what has arrived
-    <file>.part.origin   the address that it came from and the version of the file there (its ETag), one a line
+<file>.part          what has arrived
+<file>.part.origin   the address that it came from and the version of the file there (its ETag), one a line
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from talkingface.media.files import REMEDIES, unwritable
 
 log = logging.getLogger(__name__)
 
-BLOCK = 1 << 18  # bytes
+BLOCK = 1 << 16  # bytes; less than this is lost when a connection breaks
 MOST_REDIRECTS = 8
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers after which it is worth asking again
 PAGES = ("text/html", "application/xhtml")
@@ -156,6 +156,7 @@ def fetch_rest(url: str, part: Path, limits: Limits) -> None:
 def answer(url: str, headers: dict[str, str], limits: Limits) -> Iterator[Any]:
     """The answer of the server at which all redirections end; none leads from https to http, or to this disk."""
     import requests
+    from urllib3.exceptions import HTTPError
 
     start = url
     try:
@@ -170,7 +171,7 @@ def answer(url: str, headers: dict[str, str], limits: Limits) -> Iterator[Any]:
                 raise DownloadError(f"{start} was refused: it leads from {schemes[0]} to {schemes[1]} ({following}).")
             url = following
         raise DownloadError(f"{start} leads from address to address without end.")
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+    except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
         raise PassingError(reason_of(error)) from error
     except requests.RequestException as error:
         raise DownloadError(f"{start} cannot be fetched: {error}.") from error
@@ -201,7 +202,9 @@ def checked_answer(response: Any, url: str) -> Any:
         remedy = "It has moved: see its page, or name a mirror with --download.mirrors." if status in (404, 410) else ""
         raise DownloadError(f"{url}: the server answers {status} ({response.reason}). {remedy}".rstrip())
     if response.headers.get("Content-Type", "").startswith(PAGES):
-        raise DownloadError(f"{url} answers with a web page instead of the file: open it in a browser, and fetch the file by hand.")
+        raise DownloadError(
+            f"{url} answers with a web page instead of the file: open it in a browser, and fetch the file by hand."
+        )
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise DownloadError(f"{url} answers with compressed content, which was not asked for.")
     return response
@@ -223,7 +226,7 @@ def receive(response: Any, file: IO[bytes], begin: int, total: int | None, url: 
     arrived = begin
     name = urlsplit(url).path.rpartition("/")[2]
     with tqdm(total=total, initial=begin, desc=name, unit="B", unit_scale=True, leave=False) as progress:
-        for block in response.iter_content(BLOCK):
+        while block := response.raw.read(BLOCK, decode_content=False):
             arrived += len(block)
             if arrived > limits.megabytes * 1e6:
                 raise too_large(url, arrived, limits)
@@ -234,7 +237,9 @@ def receive(response: Any, file: IO[bytes], begin: int, total: int | None, url: 
 
 
 def too_large(url: str, size: int, limits: Limits) -> DownloadError:
-    return DownloadError(f"{url} was refused: it has {size / 1e6:.0f} MB or more, and at most {limits.megabytes:.0f} are expected.")
+    return DownloadError(
+        f"{url} was refused: it has {size / 1e6:.0f} MB or more, and at most {limits.megabytes:.0f} are expected."
+    )
 
 
 # --- what has arrived -------------------------------------------------------------------------------------------------

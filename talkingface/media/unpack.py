@@ -111,7 +111,7 @@ def tar_members(archive: Path, megabytes: float) -> Iterator[Member]:
                 raise refused(archive, part.name, "is no plain file")
         for part in parts:
             if part.isreg():
-                yield Member(part.name, part.size, lambda part=part: opened.extractfile(part))  # type: ignore[misc]
+                yield Member(part.name, part.size, lambda part=part: opened.extractfile(part))  # type: ignore[arg-type]
 
 
 def check_name(archive: Path, name: str) -> None:
@@ -133,7 +133,7 @@ def check_sizes(archive: Path, sizes: list[int], megabytes: float, count: int = 
 
 def copy(source: IO[bytes], file: IO[bytes], size: int, archive: Path) -> None:
     """Copy as much as was claimed, and refuse a member that has more or less."""
-    shutil.copyfileobj(LimitedStream(source, size + 1), file, BLOCK)  # type: ignore[misc]
+    shutil.copyfileobj(LimitedStream(source, size + 1), file, BLOCK)  # type: ignore[arg-type, type-var]
     if file.tell() != size:
         raise DownloadError(f"{archive} was refused: a file in it has another size than the archive says.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -157,28 +157,34 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, pictures: Tensor, truth: Tensor) -> Tensor:
         """Of pictures (B, 3, H, W) in [-1, 1]; no gradient reaches the truth."""
-        return self.with_style(pictures, truth)[0]
+        return total(self.compared(pictures, truth))
 
     def with_style(self, pictures: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         """The distance, and that of the features' Gram matrices, which are divided by C H W: of the full size alone."""
+        pairs = list(self.compared(pictures, truth))
+        layers = sum(bool(weight) for weight in self.layer_weights)
+        return total(pairs), total((weight, gram(ours), gram(real)) for weight, ours, real in pairs[:layers])
+
+    def compared(self, pictures: Tensor, truth: Tensor) -> Iterator[tuple[float, Tensor, Tensor]]:
+        """The weight of each slice that counts, and what it answers to both: of the full size first, then of smaller ones."""
         pictures, truth = self.fitted(pictures), self.fitted(truth)
-        distances, styles = [], []
         for scale in range(self.num_scales):
             if scale and min(pictures.shape[2:]) < 2 * SMALLEST:
-                break
+                return
             if scale:
                 pictures, truth = (F.interpolate(x, scale_factor=0.5, mode="bilinear") for x in (pictures, truth))
             with torch.no_grad():
                 wanted = self.features(truth)
-            compared = [pair for pair in zip(self.layer_weights, self.features(pictures), wanted, strict=True) if pair[0]]
-            distances += [weight * F.l1_loss(f.float(), w.float()) for weight, f, w in compared]
-            if not scale:
-                styles = [weight * F.l1_loss(gram(f), gram(w)) for weight, f, w in compared]
-        return torch.stack(distances).sum(), torch.stack(styles).sum()
+            yield from (pair for pair in zip(self.layer_weights, self.features(pictures), wanted, strict=True) if pair[0])
 
     def fitted(self, pictures: Tensor) -> Tensor:
         """The pictures as the network gets them."""
         return ((pictures + 1) / 2 - self.mean) / self.deviation if self.normalize else pictures
+
+
+def total(compared: Iterable[tuple[float, Tensor, Tensor]]) -> Tensor:
+    """The weighted sum of mean absolute differences."""
+    return torch.stack([weight * F.l1_loss(ours.float(), real.float()) for weight, ours, real in compared]).sum()
 
 
 def gram(features: Tensor) -> Tensor:

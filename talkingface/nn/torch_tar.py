@@ -1,8 +1,8 @@
 """Files that torch.save wrote before 0.2: a tar of pickles and raw numbers, read without running what is in it.
 
-    storages   how many, then (key, device, type), the count as int64 and the numbers of each; then views of them
-    tensors    how many, then (key, key of its storage, type), dimensions, sizes, strides and offset of each
-    pickle     the object that was saved, in which a persistent id stands for each tensor or storage
+storages   how many, then (key, device, type), the count as int64 and the numbers of each; then views of them
+tensors    how many, then (key, key of its storage, type), dimensions, sizes, strides and offset of each
+pickle     the object that was saved, in which a persistent id stands for each tensor or storage
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,7 @@ PREFIXES = {"module", "_orig_mod"}  # of DataParallel and torch.compile
 TAR_PARTS = (b"sys_info\0", b"pickle\0", b"tensors\0", b"storages\0")  # of which torch.save made a tar file before 0.2
 LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e80")  # the number with which torch.save began before 1.6
 OPTIONAL = ("num_batches_tracked",)  # old files do not have these counters, and evaluation does not use them
-MOST_VALUES = 5_000_000  # plain values, entries and tensors in a file
+MOST_VALUES = 500_000  # plain values, entries and tensors in a file
 DEEPEST = 60  # entries within entries
 
 
@@ -97,7 +97,9 @@ def read_content(path: Path) -> tuple[str, Any]:
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; name one file of weights in it (.pth, .pt, .model or .safetensors).")
     if not path.exists():
-        raise MissingWeightsError(f"{path} does not exist; checkpoints/README.md says where published weights come from. {zoo.remedy(path)}".rstrip())
+        raise MissingWeightsError(
+            f"{path} does not exist; checkpoints/README.md says where published weights come from. {zoo.remedy(path)}".rstrip()
+        )
     if not path.is_file():
         raise CheckpointError(f"{path} is no plain file; name a file of weights.")
     try:
@@ -181,7 +183,9 @@ def _read_zip(path: Path) -> tuple[str, Any]:
             raise CheckpointError(f"{path} claims more content than it has: it is damaged. Fetch it again.")
         if is_torchscript(archive):
             return "torchscript", read_tensors(archive)
-    return "torch", read_safely(path, mmap=True)
+    content = read_safely(path, mmap=True)
+    check_storages(content, sum(part.file_size for part in parts if "/data/" in part.filename), path)
+    return "torch", content
 
 
 def read_safely(file: Path | BinaryIO, mmap: bool = False) -> Any:
@@ -234,6 +238,12 @@ def _refused(path: Path, error: Exception) -> CheckpointError:
 
     if isinstance(error, RefusedError):
         return CheckpointError(f"{path} was refused: {error}. Save the network's state_dict() alone.")
+    text = str(error)
+    if operand := re.search(r"Unsupported operand (\d+)", text):
+        what = f"its pickle has the instruction {operand[1]}, which weights do not need"
+        return CheckpointError(f"{path} was refused: {what}; {PICKLE_ADVICE}")
+    if built := re.search(r"Can only build .*<class '([\w.]+)'>", text):
+        return CheckpointError(f"{path} was refused: it holds an object ({built[1]}); {PICKLE_ADVICE}")
     found = re.search(
         r"Unsupported (?:global|class|operand)[^.]*?((?:GLOBAL |class )?[\w]+(?:\.[\w]+)+)|GLOBAL ([\w.]+)", str(error)
     )
@@ -254,23 +264,52 @@ def check_claims(content: Any, path: Path) -> None:
     Raises:
         CheckpointError: the content claims more than an honest file of its size does.
     """
-    todo, values, claimed = [(content, 0)], 0, 0
+    claimed, size = sum(tensor.numel() * tensor.element_size() for tensor in tensors_in(content, path)), path.stat().st_size
+    if claimed > 4 * size + (256 << 20):
+        raise CheckpointError(
+            f"{path} was refused: its tensors claim {claimed / 1e9:.0f} GB, and the file has {size / 1e9:.3f} GB."
+        )
+
+
+def check_storages(content: Any, size: int, path: Path) -> None:
+    """Refuse numbers that are claimed to be of a larger type than they were stored as: what follows would be read as numbers.
+
+    Args:
+        size: bytes of all numbers in the file.
+
+    Raises:
+        CheckpointError: tensors have more bytes than that.
+    """
+    plain = [tensor for tensor in tensors_in(content, path) if tensor.layout == torch.strided and tensor.device.type == "cpu"]
+    claimed = sum({tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in plain}.values())
+    if claimed > size:
+        raise CheckpointError(
+            f"{path} is damaged: its tensors claim {claimed:,} bytes of numbers, and it has {size:,}. Fetch it again."
+        )
+
+
+def tensors_in(content: Any, path: Path) -> Iterator[Tensor]:
+    """Every tensor of a file's content, also in options and optimizers.
+
+    Raises:
+        CheckpointError: entries contain each other, or are too many.
+    """
+    todo, values = [(content, 0)], 0
     while todo:
         value, depth = todo.pop()
         values += 1
-        if depth > DEEPEST or values > MOST_VALUES:
-            raise CheckpointError(f"{path} was refused: its entries contain each other, or are too many. It holds no honest weights.")
+        if depth > DEEPEST or values + len(todo) > MOST_VALUES:
+            raise CheckpointError(
+                f"{path} was refused: its entries contain each other, or are too many. It holds no honest weights."
+            )
         if isinstance(value, Tensor):
-            claimed += value.numel() * value.element_size()
+            yield value
         elif isinstance(value, Mapping):
             todo += [(part, depth + 1) for part in value.values()]
         elif isinstance(value, (list, tuple, set)):
             todo += [(part, depth + 1) for part in value]
         elif isinstance(value, (argparse.Namespace, Unread)):
             todo.append((vars(value), depth + 1))
-    size = path.stat().st_size
-    if claimed > 4 * size + (256 << 20):
-        raise CheckpointError(f"{path} was refused: its tensors claim {claimed / 1e9:.0f} GB, and the file has {size / 1e9:.3f} GB.")
 
 
 def _unwrap(content: Any, path: Path, key: str) -> tuple[State, dict[str, Any]]:

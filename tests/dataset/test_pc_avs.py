@@ -103,6 +103,16 @@ def test_a_list_in_the_root_is_found(folder):
     assert len(PCAVSDataset(folder).clips("test")) == 1
 
 
+def test_the_authors_list_is_found_in_the_folder_of_the_run_where_there_is_no_root(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder.rename(tmp_path / "misc")
+    (tmp_path / "misc" / "demo.csv").write_text(LINE)
+    (clip,) = PCAVSDataset().clips("test")
+    assert clip.face.resolve() == tmp_path / "misc" / "Input" / "person"
+    (tmp_path / "clips").mkdir()
+    assert PCAVSDataset(tmp_path / "clips").test_list is None
+
+
 def test_other_splits_come_from_the_folder_of_clips(folder, tmp_path):
     root = tmp_path / "clips"
     for speaker in range(5):

@@ -19,6 +19,7 @@ from talkingface.model.makeittalk.networks.content import WINDOW
 from talkingface.model.makeittalk.registration import registered
 from talkingface.model.makeittalk.rows import bridged, eye_distance, lifted, rows_of
 from talkingface.model.makeittalk.tables import STANDARD_FACE, TARGET_VOICE
+from talkingface.quick_start import complete
 
 TINY = {"width": 0.05, "image_size": 64, "speaker_embedding": "spectrum", "pictures": 4}
 
@@ -307,3 +308,17 @@ def test_the_port_s_name_trains_the_content_branch_alone():
     config = Config.load("audio2landmark_content", "audio2landmark_content")
     assert config["model"] == "MakeItTalk" and config["stages"] == ["content"]
     assert Config.load("MakeItTalk", "demo")["stages"] == ["converter", "content", "speaker", "translator"]
+
+
+def test_networks_that_no_stage_trains_are_loaded_or_named(model, tmp_path, caplog):
+    torch.manual_seed(1)
+    other = MakeItTalk(**TINY)
+    folder = tmp_path / "checkpoints" / "MakeItTalk"
+    folder.mkdir(parents=True)
+    torch.save({"G": other.translator.state_dict(), "epoch": 1}, folder / "ckpt_116_i2i_comb.pth")
+    config = Config.load("MakeItTalk", "demo", overrides={"checkpoints_dir": str(tmp_path / "checkpoints")})
+    complete(config, model, {"converter", "content"})
+    loaded, wanted = model.translator.state_dict(), other.translator.state_dict()
+    assert all(torch.equal(loaded[name], wanted[name]) for name in wanted)
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1 and "The speaker has made-up weights" in warnings[0] and "ckpt_speaker_branch.pth" in warnings[0]

@@ -508,7 +508,7 @@ def test_a_preview_ends_with_the_truth(stage, columns, side, settings, clips):
 
 @pytest.mark.slow
 def test_real_clips_are_prepared_and_train_the_full_networks(real_data, tmp_path):
-    videos = sorted((real_data / "hdtf").rglob("*.mp4"))[:2] or sorted((real_data / "voxceleb2").rglob("*.mp4"))[:2]
+    videos = sorted((real_data / "voxceleb2").rglob("*.mp4"))[:2]
     model = VideoReTalking(coefficients="landmarks")
     clips = []
     for number, video in enumerate(videos):

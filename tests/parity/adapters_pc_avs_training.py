@@ -1,5 +1,6 @@
 """Golden cases of PC-AVS's training."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -132,14 +133,15 @@ def stage_of(case):
     model = PC_AVS(num_classes=len(states["netV"]["fc.bias"]), clip_len=given["clip_len"])
     for part, network in NETWORKS.items():
         model.load_network(network, Weights(states[part]), Path(case.name))
-    stage = GeneratorStage(
-        model,
-        **given,
-        perceptual="none",
-        disentangle="released" if "--disentangle" in flags else "off",
-        generate_from_audio_only="--generate_from_audio_only" in flags,
-    )
-    stage.perceptual = PerceptualLoss(vgg(states["criterionVGG.vgg"]))
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(states["criterionVGG.vgg"], Path(folder) / "vgg19.pth")
+        stage = GeneratorStage(
+            model,
+            **given,
+            vgg_file=f"{folder}/vgg19.pth",
+            disentangle="released" if "--disentangle" in flags else "off",
+            generate_from_audio_only="--generate_from_audio_only" in flags,
+        )
     load_weights(stage.discriminator, states["netD"], case.name)
     return stage.eval()
 

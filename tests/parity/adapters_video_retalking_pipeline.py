@@ -20,7 +20,6 @@ from talkingface.media.files import CACHE
 from talkingface.media.image import resize
 from talkingface.media.video import write_video
 from talkingface.model.videoretalking import detectors, enhance, geometry, restoration
-from talkingface.model.videoretalking.model import VideoReTalking
 from talkingface.model.videoretalking.networks import Gpen
 from talkingface.model.videoretalking.reference import with_head
 from talkingface.model.videoretalking.retinaface import FoundFaces, RetinaFaceDetector, priors
@@ -428,6 +427,3 @@ def e2e_upface(case):
 @adapter("e2e_full")
 def e2e_full(case):
     return program(case, replaced=False)
-
-
-assert VideoReTalking  # imported for its registration

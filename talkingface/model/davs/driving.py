@@ -87,7 +87,7 @@ class Lips:
 
 
 def by_lips(path: Path, finder: FaceFinder, how: Alignment, side: int) -> Driving:
-    """The faces of a talking video, or of a folder of pictures: aligned ones as the authors make them (2.jpg, 3.jpg, ...), or any.
+    """The faces of a talking video, or of a folder of pictures: aligned as the authors make them (2.jpg, 3.jpg, ...), or any.
 
     Raises:
         MediaError: it is a sound file or a still, there is no face in it, or a folder lacks a picture.
@@ -121,9 +121,8 @@ def numbered(folder: Path, suffixes: Sequence[str]) -> tuple[list[Path], int]:
     files = {int(path.stem): path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.stem.isdecimal()}
     if not files:
         kinds = "/".join(suffix.removeprefix(".") for suffix in suffixes[:2])
-        raise MediaError(
-            f"{folder} holds no files such as 2{suffixes[0]}, 3{suffixes[0]} ({kinds}, named by frame number).{other_kind(folder)}"
-        )
+        example = f"2{suffixes[0]}, 3{suffixes[0]} ({kinds}, named by frame number)"
+        raise MediaError(f"{folder} holds no files such as {example}.{other_kind(folder)}")
     first, last = min(files), max(files)
     if missing := [number for number in range(first, last + 1) if number not in files]:
         gaps = (

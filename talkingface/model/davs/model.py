@@ -33,13 +33,14 @@ from talkingface.model.davs.networks import (
 )
 from talkingface.model.davs.spaces import spaces_of
 from talkingface.model.davs.stages import DisentangleStage, GeneratorStage, PersonStage, WordStage
-from talkingface.model.davs.tuning import Painter, fine_tune
+from talkingface.model.davs.tuning import Painter, Step, fine_tune
 from talkingface.model.stage import Stage
 from talkingface.nn.weights import read_networks
 from talkingface.registry import MODELS
 
 DRIVERS = {"audio": "audio", "video": "image", "image": "image"}  # test_type -> the word in the authors' file names
 BORDERS, RECIPES = ("pad", "cut"), ("released", "paper")
+PRECISIONS = {"single": torch.float32, "double": torch.float64}
 SUFFIX = "_checkpoint.pth.tar"  # what the authors cut off a file's name to name a folder of results
 PRETRAINED = {  # option of `load_separately` -> entry of its file -> network
     "id_pretrain_path": {"model_fusion": "identity"},
@@ -74,6 +75,8 @@ class DAVS(TalkingFace):
         fine_tune_steps: steps on the picture of who speaks before the first frame; 0 = none.
         fine_tune_rate: learning rate of these steps.
         fine_tune_weight: weight of the difference to the picture in these steps.
+        fine_tune_precision: "single" or "double": how exactly these steps are computed. They follow signs of gradients, which
+            rounding decides where they are small; in double precision machines agree.
         audio_factor: factor of what is heard; larger opens the mouth wider.
         video_factor: factor of what is seen.
         faithful: repeat two slips of the authors' program: the first face of all is fine-tuned with batch statistics, and the
@@ -124,6 +127,7 @@ class DAVS(TalkingFace):
         fine_tune_steps: int = 5,
         fine_tune_rate: float = 2e-4,
         fine_tune_weight: float = 4.0,
+        fine_tune_precision: str = "single",
         audio_factor: float = 1.5,
         video_factor: float = 0.8,
         faithful: bool = False,
@@ -138,7 +142,12 @@ class DAVS(TalkingFace):
         test_num: str = "1",
     ):
         super().__init__()
-        words = {"recipe": (recipe, RECIPES), "test_type": (test_type, DRIVERS), "borders": (borders, BORDERS)}
+        words = {
+            "recipe": (recipe, RECIPES),
+            "test_type": (test_type, DRIVERS),
+            "borders": (borders, BORDERS),
+            "fine_tune_precision": (fine_tune_precision, PRECISIONS),
+        }
         for key, (word, allowed) in words.items():
             if word not in allowed:
                 raise ConfigError(f"DAVS.{key}: expected one of {', '.join(allowed)}, got {word!r}.")
@@ -163,6 +172,7 @@ class DAVS(TalkingFace):
         self.disfc_length, self.pred_length, self.sequence_length = disfc_length, pred_length, sequence_length
         self.recipe, self.test_type, self.length = recipe, test_type, test_audio_video_length
         self.fine_tune_steps, self.fine_tune_rate, self.fine_tune_weight = fine_tune_steps, fine_tune_rate, fine_tune_weight
+        self.fine_tune_precision = PRECISIONS[fine_tune_precision]
         self.factor = audio_factor if test_type == "audio" else video_factor
         self.generates_with = ("identity", "decoder", "speech" if test_type == "audio" else "lips")  # type: ignore[misc]
         self.faithful, self.borders = faithful, borders
@@ -306,17 +316,25 @@ class DAVS(TalkingFace):
         return self.lips(picture[:, None])[:, 0].expand(len(items), -1)
 
     def tuned(self, picture: Tensor, words: Tensor) -> Painter:
-        """Copies of the networks that paint, after one step for each of `words`.
+        """Copies of the networks that paint, after the steps of `tuning`."""
+        painter, steps = self.tuning(picture, words)
+        for step in steps:
+            log.debug("fine-tuning: %.4f", step.loss)
+        self.faces_tuned += 1
+        painter.train(False)
+        painter.to(picture.dtype)
+        return painter
+
+    def tuning(self, picture: Tensor, words: Tensor) -> tuple[Painter, Iterator[Step]]:
+        """Copies of the networks that paint, and the steps that fine-tune them as they are gone through, one for each of `words`.
 
         In evaluation mode, unless this is `faithful` and the first face: then norms use the picture alone, and remember it.
         """
-        painter = Painter(self.identity, self.decoder).copy()
+        painter, precision = Painter(self.identity, self.decoder).copy(), self.fine_tune_precision
         painter.train(self.faithful and not self.faces_tuned)
-        self.faces_tuned += 1
-        for step in fine_tune(painter, picture, words.split(1), self.fine_tune_rate, self.fine_tune_weight):
-            log.debug("fine-tuning: %.4f", step.loss)
-        painter.train(False)
-        return painter
+        painter.to(precision)
+        settings = (self.fine_tune_rate, self.fine_tune_weight)
+        return painter, fine_tune(painter, picture.to(precision), words.to(precision).split(1), *settings)
 
     def speaker_key(self, picture: Tensor, words: Tensor) -> tuple[Any, ...]:
         """What decides the result of `speaker`."""

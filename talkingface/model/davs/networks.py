@@ -442,15 +442,17 @@ class VggDecoder(nn.Module):
         super().__init__()
         for index, name in enumerate(self.LAYERS):
             inputs, outputs = self.CHANNELS[index] * (2 if name == "2" else 1), self.CHANNELS[index + 1]
-            shape = (8,) if name == "00" else (4, 2, 1)
-            self.add_module(f"upconv{name}", nn.ConvTranspose2d(inputs, outputs, *shape, bias=name == "2"))
+            size, stride, padding = (8, 1, 0) if name == "00" else (4, 2, 1)
+            conv = nn.ConvTranspose2d(inputs, outputs, size, stride, padding, bias=name == "2")
+            self.add_module(f"upconv{name}", conv)
             self.add_module(f"upnorm{name}", nn.BatchNorm2d(outputs))
         self.upconv5, self.upnorm5 = nn.ConvTranspose2d(64, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64)
         self.upconv6 = nn.Conv2d(64, 3, 1)
 
     def forward(self, person: Sequence[Tensor], words: Tensor) -> Tensor:
         """The list of a `VggEncoder` and words (B, 256) -> (B, 3, 256, 256)."""
-        x = self.upnorm00(self.upconv00(torch.cat((person[0], words), dim=1)[:, :, None, None]))
+        x = self.upconv00(torch.cat((person[0], words), dim=1)[:, :, None, None])  # type: ignore[operator]
+        x = self.upnorm00(x)  # type: ignore[operator]
         for name in self.LAYERS[1:]:
             if name == "2":
                 x = torch.cat((person[3], x), dim=1)

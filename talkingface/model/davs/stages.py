@@ -363,7 +363,7 @@ class CleaningStage(JointStage):
         losses = self.modality_losses(spoken)
         losses["word_from_person"] = F.cross_entropy(self.word_from_person(maps.detach()).float(), batch["word"])
         if self.both:
-            losses["person_from_word"] = F.cross_entropy(self.persons_in(spoken.detached()), self.repeated(batch["person"]))
+            losses["person_from_word"] = F.cross_entropy(self.persons_in(spoken.detached()), batch["person"].repeat(2))
         return losses
 
     def encoder_losses(self, spoken: Spoken, maps: Tensor, feature: Tensor, batch: Batch) -> Losses:
@@ -381,12 +381,11 @@ class CleaningStage(JointStage):
         return losses
 
     def persons_in(self, spoken: Spoken) -> Tensor:
-        """What the critic of persons says of each embedding of a word: (2 B T, persons)."""
-        return self.person_from_word(torch.cat(spoken).flatten(0, 1)).float()
+        """What the critic of persons says of clips by their sound, and then by their lips: (2 B, persons).
 
-    def repeated(self, person: Tensor) -> Tensor:
-        """The class of each embedding that `persons_in` looks at."""
-        return person.repeat(2).repeat_interleave(self.lengths.heard)
+        It reads the mean over time: what a person is stays, and what is said passes.
+        """
+        return self.person_from_word(torch.cat(spoken).mean(dim=1)).float()
 
 
 class DisentangleStage(CleaningStage):

@@ -24,12 +24,17 @@ class Painter(NamedTuple):
 
     def copy(self) -> Painter:
         """The same weights, which may now be changed."""
-        return Painter(*map(deepcopy, self))
+        return Painter(deepcopy(self.identity), deepcopy(self.decoder))
 
     def train(self, mode: bool) -> None:
         """Norms use the picture's own statistics, or those that they have learnt."""
         for network in self:
             network.train(mode)
+
+    def to(self, precision: torch.dtype) -> None:
+        """Compute in this precision."""
+        for network in self:
+            network.to(precision)
 
     def parameters(self) -> list[nn.Parameter]:
         """All parameters of both."""
@@ -86,5 +91,5 @@ def fine_tune(painter: Painter, picture: Tensor, words: Iterable[Tensor], rate: 
             gradients = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter -= rate * gradient / (gradient.abs() + EPSILON)
+                parameter.sub_(rate * gradient / (gradient.abs() + EPSILON))
         yield Step(loss.detach(), gradients)

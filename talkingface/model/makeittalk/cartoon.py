@@ -28,7 +28,8 @@ def moving_points(rows: np.ndarray, scale: float, shift: np.ndarray, kept: Seque
     """
     points = np.empty((len(rows), len(kept) + len(border), 2))
     landmarks = points[:, : len(kept)]
-    landmarks[:] = rows[:, kept, :2]
+    for place, point in enumerate(kept):
+        landmarks[:, place] = rows[:, point, :2]
     to_pixels(landmarks, scale, shift, out=landmarks)
     smooth(landmarks, FACE_WINDOW, MOUTH_WINDOW, kept, out=landmarks)
     points[:, len(kept) :] = border

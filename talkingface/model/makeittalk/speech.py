@@ -59,22 +59,27 @@ def speech_features(path: Path | str, embed: Embed, pitch_range: tuple[float, fl
     Raises:
         MediaError: there is no sound, or less than 0.44 s of it.
     """
-    samples = recorded(path)
-    check_length(len(samples) // HOP + 1, str(path))
-    return features(samples, embed, pitch_range)
+    return features(recorded(path), embed, pitch_range)
 
 
 def recorded(path: Path | str) -> np.ndarray:
-    """The sound of a file, (N,) int16 at 16 kHz: `load_audio` in half of the memory."""
+    """The sound of a file, (N,) int16 at 16 kHz: `load_audio` in half of the memory.
+
+    Raises:
+        MediaError: there is no sound, or less than 0.44 s of it.
+    """
     blocks = (to_int16(np.clip(block.mean(axis=0), -1, 1)) for block in audio_blocks(path, SAMPLE_RATE))
-    return np.concatenate([np.empty(0, np.int16), *blocks])
+    samples = np.concatenate([np.empty(0, np.int16), *blocks])
+    check_length(len(samples) // HOP + 1, str(path))
+    return samples
 
 
 def features(samples: np.ndarray, embed: Embed, pitch_range: tuple[float, float] = FEMALE) -> Speech:
     """Listen to (N,) int16 samples at 16 kHz."""
-    loud = normalised_loudness(samples)
-    embedding, source = embed(samples), embed(loud)
-    wav = highpassed(loud)
+    embedding, loud = embed(samples), normalised_loudness(samples)
+    del samples  # which nobody else may hold: an hour of them is 115 MB
+    source, wav = embed(loud), highpassed(loud)
+    del loud
     dithered(wav, out=wav)
     return Speech(mel_rows(wav), pitch_classes(rapt(wav, *pitch_range, hop=HOP)), embedding, source)
 

@@ -423,7 +423,10 @@ class GeneratorStage(Stage):
             (pose, [encoder.to_headpose, encoder.headpose_embed]),
             (fix_netA_sync, [self.speech.model]),
         ]
-        judges = [(fix_netD, [self.discriminator]), (self.disentangle == "off", [encoder.headpose_fc])]
+        judges: list[tuple[bool, list[nn.Module]]] = [
+            (fix_netD, [self.discriminator]),
+            (self.disentangle == "off", [encoder.headpose_fc]),
+        ]
         self.learning = {
             "generator": [network for fixed, networks in learns if not fixed for network in networks],
             "discriminator": [network for fixed, networks in judges if not fixed for network in networks],

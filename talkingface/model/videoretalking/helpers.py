@@ -143,11 +143,12 @@ class Shelf:
         if path is None:
             return None
         from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
 
         try:
             content: dict[str, Any] = loadmat(path)
             return np.asarray(content[f"expression_{name}"], np.float32)[0, :NUM_EXPRESSION]
-        except (OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
+        except (OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError, MatReadError) as error:
             expected = "expression_center and expression_mouth, 64 numbers each"
             raise CheckpointError(f"{path} is damaged or another file: expected {expected} ({error}). Fetch it again.") from error
 

@@ -117,7 +117,8 @@ def soft_rectangle(rectangle: np.ndarray, view: np.ndarray, limits: np.ndarray, 
         limits: (4,) the frame's width, height, width, height.
         feather: width of the slope as a share of the side.
     """
-    slope = np.rint(feather * np.tile(rectangle[2:] - rectangle[:2], 2)).astype(int) + 1
+    beyond = feather / (1 - 2 * feather)  # of the sides: where a rectangle that reaches so far beyond has its slopes
+    slope = np.ceil(beyond * np.tile(rectangle[2:] - rectangle[:2], 2)).astype(int) + 1
     at_edge = np.where([*(rectangle[:2] <= 0), *(rectangle[2:] >= limits[2:])], slope, 0)
     x1, y1, x2, y2 = rectangle + at_edge * [-1, -1, 1, 1]
     left, top, right, bottom = view

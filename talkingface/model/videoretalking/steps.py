@@ -13,6 +13,7 @@ in pieces of a few frames; only those are in memory, and on disk they appear who
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -34,6 +35,8 @@ from talkingface.model.videoretalking.speak import Pair, face_pair, speak
 from talkingface.model.videoretalking.stabilise import redrawn
 from talkingface.model.videoretalking.store import NO_PICTURE, PIECE, Pieces, batches, digest, packed
 from talkingface.model.videoretalking.tools import Tools
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = {"cpu": 2, "cuda": 16}  # heads that DNet is given at once
 
@@ -217,7 +220,7 @@ class Retalking:
             painted = [NO_PICTURE] * len(pairs)
             for known in batches([k for k, pair in enumerate(pairs) if pair is not None], o.speech_batch):
                 mels, given = [self.mels[start + k] for k in known], [pairs[k] for k in known]
-                seeds = [(o.seed << 32) + start + k for k in known]
+                seeds = [noise_seed(o.seed, start + k) for k in known]
                 for k, face in zip(
                     known, speak(tools.lnet, tools.enet, mels, given, seeds, tools.upper, o.faithful), strict=True
                 ):
@@ -258,6 +261,7 @@ class Retalking:
         )
         pieces = self.pieces("frames", key, len(self.mels), size=PIECE // 2)
         todo = {start for start in pieces.starts if not pieces.path(start).is_file()}
+        log.info("6/6 frames: %d of %d frames to do", sum(len(pieces.span(start)) for start in todo), len(self.mels))
         with tqdm(desc="6/6 frames", total=len(self.mels), unit="frame", leave=False, disable=None) as bar:
             for start, shown in pieces.grouped(self.shown()):
                 if start in todo:
@@ -300,6 +304,11 @@ class Retalking:
             frames = len(self.faces.notes) if count is None else count
             self._pieces[step, key] = Pieces(step, key, frames, size, self.options.fresh)
         return self._pieces[step, key]
+
+
+def noise_seed(seed: int, frame: int) -> int:
+    """The seed of a frame's noise: 32 bits, all that torch's generator on the CPU looks at."""
+    return int(np.random.SeedSequence((seed, frame)).generate_state(1)[0])
 
 
 def as_arrays(patches: Sequence[Patch]) -> dict[str, Any]:
