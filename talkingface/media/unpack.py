@@ -111,7 +111,7 @@ def tar_members(archive: Path, megabytes: float) -> Iterator[Member]:
                 raise refused(archive, part.name, "is no plain file")
         for part in parts:
             if part.isreg():
-                yield Member(part.name, part.size, lambda part=part: opened.extractfile(part))  # type: ignore[arg-type]
+                yield Member(part.name, part.size, lambda part=part: opened.extractfile(part))  # type: ignore[arg-type, misc]
 
 
 def check_name(archive: Path, name: str) -> None:
