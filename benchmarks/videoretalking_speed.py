@@ -124,7 +124,9 @@ def transcription(job: Retalking, detectors: Detectors, clock: Clock, folder: Pa
             face_pair(frame, with_head(frame, faces.regions[t], sharp[t], faces.landmarks[t]), faces.boxes[t], 384)
             for t, frame in enumerate(frames)
         ]
-        painted = speak(tools.lnet, tools.enet, list(job.mels[: len(pairs)]), pairs, list(range(len(pairs))), faithful=True)
+        painted = speak(
+            tools.lnet, tools.enet, [job.mels[t] for t in range(len(pairs))], pairs, list(range(len(pairs))), faithful=True
+        )
     with clock("6 frames"):
         for t, frame in enumerate(frames):
             detectors.marks = faces.frame_landmarks(t)

@@ -41,24 +41,29 @@ class Original:
         entry: where in the file the network lay, with dots between; "" = it was all of the file.
         beside: plain values of the file.
         renamed: name in the network -> name in the file, where they differ.
-        optimizers: entries that held an optimizer; written again, they are empty.
+        emptied: entries that held an optimizer; written again, they are empty.
     """
 
     file: str
     entry: str = ""
     beside: Mapping[str, Any] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
-    optimizers: list[str] = field(default_factory=list)
+    emptied: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Part:
-    """A network on its way from one file into another."""
+    """A network on its way from one file into another.
+
+    Attributes:
+        is_foreign: its file is of another container than ours, or was converted from one.
+    """
 
     held: Held
     state: State
     beside: Mapping[str, Any]
     original: Original
+    is_foreign: bool
 
 
 def convert(source: Path, output: Path | None = None, to: str = "safetensors", precision: str = "") -> list[Path]:
@@ -119,7 +124,7 @@ def parts_of(path: Path) -> Iterator[Part]:
     Raises:
         CheckpointError: it holds none.
     """
-    _, content = read_content(path)
+    container, content = read_content(path)
     beside = weights.plain_beside(content)
     before = beside.pop(CONVERTED, None)
     found = list(states_in(content))
@@ -135,7 +140,7 @@ def parts_of(path: Path) -> Iterator[Part]:
         held = held_network(entry, plain, beside)
         if not held.network:  # not recognized: its name is all that is known
             held.network = path.stem if len(found) == 1 else entry
-        yield Part(held, plain, beside, original)
+        yield Part(held, plain, beside, original, is_foreign=container != "safetensors" or bool(before))
 
 
 def known_original(description: Any) -> Original | None:
@@ -173,7 +178,7 @@ def safetensors_of(parts: list[Part]) -> dict[str, Any]:
             name = f"{part.held.network}.{part.original.entry}.safetensors"
         if name in made:
             raise CheckpointError(f"two networks would be written as {name}: convert their files one by one.")
-        described = {CONVERTED: part.original.__dict__} if is_foreign(part) else part.beside
+        described = {CONVERTED: part.original.__dict__} if part.is_foreign else part.beside
         made[name] = (part.state, described)
     return made
 
@@ -184,11 +189,6 @@ def is_published_entry(part: Part) -> bool:
     return file is None or part.original.entry in (file.layout.entry, *file.entries)
 
 
-def is_foreign(part: Part) -> bool:
-    """Whether a network comes from another container than ours, or was converted from one."""
-    return not part.original.file.endswith(".safetensors")
-
-
 # --- the authors' containers ------------------------------------------------------------------------------------------
 
 
@@ -196,9 +196,9 @@ def originals_of(parts: list[Part], source: Path) -> dict[str, Any]:
     """File name -> content, in the authors' layout; networks that are published in one file come into one."""
     made: dict[str, Any] = {}
     for part in parts:
-        if is_foreign(part):
+        if part.is_foreign:
             original = part.original
-            beside = {**dict.fromkeys(original.optimizers), **original.beside}
+            beside = {**dict.fromkeys(original.emptied), **original.beside}
             file, layout, names = original.file, Layout(original.entry, beside=beside), original.renamed
         else:
             file, layout, names = published_layout(part, source)

@@ -211,10 +211,20 @@ class Evaluator:
         metrics = {name: metric for name, metric in self.metrics.items() if name not in found.not_scored}
         try:
             row.files = files_of(scored)
-            video, truth = Video(scored.video), Video(scored.truth) if scored.truth else None
+            video = Video(scored.video)
+            video.fps  # noqa: B018 - reads the head of the file
         except TalkingFaceError as error:
             row.errors.update(dict.fromkeys(metrics, str(error)))
             return
+        truth = None
+        try:
+            truth = Video(scored.truth) if scored.truth else None
+            if truth is not None:
+                truth.fps  # noqa: B018
+        except TalkingFaceError as error:
+            truth = None
+            row.errors.update({name: str(error) for name, metric in metrics.items() if metric.needs_truth})
+            metrics = {name: metric for name, metric in metrics.items() if not metric.needs_truth}
         main = Look(row, Screening(video, truth, scored.audio, self.faces), "")
         main.begin(metrics, found)
         controls = [] if not self.with_controls else list(self.controls(scored, video, truth, sounds))
@@ -426,8 +436,14 @@ def files_of(scored: Scored) -> dict[str, dict[str, str]]:
 
 def other_sounds(videos: Sequence[Scored]) -> dict[str, Path]:
     """Clip -> the sound of the next clip with another one; clips without any are left out."""
-    heard = [(scored.name, scored.audio or scored.video) for scored in videos]
-    files = [(name, sound, content_hash(sound)) for name, sound in heard if sound.is_file()]
+    files = []
+    for scored in videos:
+        sound = scored.audio or scored.video
+        try:
+            if sound.is_file() and (scored.audio is not None or Video(sound).has_audio):
+                files.append((scored.name, sound, content_hash(sound)))
+        except TalkingFaceError as error:
+            log.debug("%s lends its sound to no other clip: %s", scored.name, error)
     found = {}
     for index, (name, _, own) in enumerate(files):
         others = files[index + 1 :] + files[:index]

@@ -169,5 +169,5 @@ def test_keys_of_older_programs_live_on(plugin, tmp_path, caplog):
     assert config["Mumble.width"] == 0.75 and config.origin("Mumble.width") == "--netWidth=0.75"
     assert config["deterministic"] is False and "netWidth" not in config
     assert [record.getMessage() for record in caplog.records] == ["without effect here: gpu_ids."]
-    with pytest.raises(ConfigError, match="netWidth: expected a number, got 'wide'"):
+    with pytest.raises(ConfigError, match="--netWidth=wide: expected a number"):
         load(plugin, "netWidth=wide")

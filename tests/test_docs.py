@@ -17,7 +17,9 @@ from talkingface.model.videoretalking import VideoReTalking
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "checkpoints" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-COMMAND = re.compile(r"(?:python run_talkingface\.py|python -m talkingface|talkingface (?=generate|score|doctor))[^`\n|]*")
+COMMAND = re.compile(
+    r"(?:python run_talkingface\.py|python -m talkingface|talkingface (?=generate|score|doctor|inspect|convert))[^`\n|]*"
+)
 EXAMPLES = sorted({command.strip() for page in PAGES for command in COMMAND.findall(page.read_text()) if "NAME" not in command})
 SLOW = "--model=Wav2Lip --dataset=demo"
 SMALL = {  # model -> sizes of the weights in `place`
@@ -90,6 +92,9 @@ def place(tmp_path_factory):
 def test_an_example_is_a_command(command):
     arguments = parse_arguments(words(command))
     arguments.take("face", "audio", "pose", "mouth", "output", "truth", "config_files", "verify", "models", "edit")
+    arguments.take("to", "precision")
+    if arguments.verb in ("inspect", "convert", "download"):
+        arguments.words.clear()
     if arguments.verb == "compare":
         arguments.words.clear()
     Config.load(flags=[flag for flag in arguments.flags if flag[0] != "resume"])
@@ -100,7 +105,7 @@ def test_an_example_is_a_command(command):
     [
         command
         for command in EXAMPLES
-        if re.search(r"talkingface (generate|score|compare|bench|clinic|prepare|config|list|doctor)|RUN", command)
+        if re.search(r"talkingface (generate|score|compare|bench|clinic|prepare|config|list|doctor|inspect|convert)|RUN", command)
     ],
 )
 def test_an_example_runs(command, place, monkeypatch, capsys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -297,12 +297,37 @@ def chunk_starts(columns: int, fps: float) -> np.ndarray:
     return np.minimum(starts[: 1 + np.count_nonzero(starts + MEL_WINDOW <= columns)], columns - MEL_WINDOW)
 
 
+class SpeechWindows(Sequence):
+    """`mel_chunks`, each cut when it is asked for: (80, 16), a view.
+
+    Args:
+        mel: (80, S), as of `melspectrogram`.
+        fps: frames per second of the video.
+
+    Raises:
+        MediaError: the speech is shorter than one window.
+    """
+
+    def __init__(self, mel: np.ndarray, fps: float):
+        self._view, self._starts = _all_windows(mel), chunk_starts(mel.shape[1], fps)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self._view[:, self._starts[index]]
+
+
 def _windows(mel: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    last = mel.shape[1] - MEL_WINDOW
-    if last < 0:
+    windows = _all_windows(mel)
+    return np.ascontiguousarray(windows[:, np.minimum(starts, windows.shape[1] - 1)].transpose(1, 0, 2))
+
+
+def _all_windows(mel: np.ndarray) -> np.ndarray:
+    """(80, S - 15, 16), a view."""
+    if mel.shape[1] < MEL_WINDOW:
         raise MediaError(f"the speech is {mel.shape[1] / MEL_RATE:.2f} s long; at least {MEL_WINDOW / MEL_RATE} s are needed.")
-    windows = sliding_window_view(mel, MEL_WINDOW, axis=1)  # (80, last + 1, 16), a view
-    return np.ascontiguousarray(windows[:, np.minimum(starts, last)].transpose(1, 0, 2))
+    return sliding_window_view(mel, MEL_WINDOW, axis=1)
 
 
 def mfcc(samples: np.ndarray) -> np.ndarray:

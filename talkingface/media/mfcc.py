@@ -29,7 +29,6 @@ LAST = 4  # video frames at the end whose windows would reach beyond it
 SAMPLES = SAMPLE_RATE // FPS  # in a video frame
 BIN = 8 * ROWS * COEFFICIENTS  # bytes of a .bin file
 BLOCK = 60 * SAMPLE_RATE  # samples whose MFCC are computed at once
-LRW_CUT, LRW_FRAMES = 600, range(2, 27)  # LRW: samples that are dropped at the end, and the frames that have windows
 
 
 # --- features ---------------------------------------------------------------------------------------------------------
@@ -113,21 +112,6 @@ def windows(coefficients: np.ndarray, numbers: Iterable[int], gone: int = 0) -> 
     starts = PER_FRAME * (np.fromiter(numbers, np.int64) - FIRST) - gone
     rows = np.clip(starts[:, None] + np.arange(ROWS), 0, len(coefficients) - 1)
     return coefficients[rows]
-
-
-def lrw_windows(wav: np.ndarray) -> dict[int, np.ndarray]:
-    """Frame number -> window (20, 12), of a clip of LRW: its last 600 samples are dropped, frames are 2 to 26.
-
-    Raises:
-        MediaError: the sound ends before the last window.
-    """
-    kept = np.asarray(wav)[: max(0, len(wav) - LRW_CUT)]
-    coefficients = cepstra(kept)[:, 1:]
-    needed = PER_FRAME * (LRW_FRAMES[-1] - FIRST) + ROWS
-    if len(coefficients) < needed:
-        seconds = (HOP * (needed - 1) + FRAME + LRW_CUT) / SAMPLE_RATE
-        raise MediaError(f"the speech is {len(wav) / SAMPLE_RATE:.2f} s long; windows of LRW's 29 frames need {seconds:.2f} s.")
-    return dict(zip(LRW_FRAMES, windows(coefficients, LRW_FRAMES), strict=True))
 
 
 def speech_of(path: Path | str) -> np.ndarray:

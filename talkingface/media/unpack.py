@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
@@ -95,7 +95,7 @@ def zip_members(archive: Path, megabytes: float) -> Iterator[Member]:
                 raise refused(archive, part.filename, "is no plain file")
         for part in parts:
             if not part.is_dir():
-                yield Member(part.filename, part.file_size, lambda part=part: opened.open(part))  # type: ignore[misc]
+                yield Member(part.filename, part.file_size, partial(opened.open, part))
 
 
 def tar_members(archive: Path, megabytes: float) -> Iterator[Member]:
@@ -111,7 +111,14 @@ def tar_members(archive: Path, megabytes: float) -> Iterator[Member]:
                 raise refused(archive, part.name, "is no plain file")
         for part in parts:
             if part.isreg():
-                yield Member(part.name, part.size, lambda part=part: opened.extractfile(part))  # type: ignore[arg-type, misc]
+                yield Member(part.name, part.size, partial(content_of, opened, part))
+
+
+def content_of(opened: tarfile.TarFile, part: tarfile.TarInfo) -> IO[bytes]:
+    """A stream of a plain file in a tar archive."""
+    content = opened.extractfile(part)
+    assert content is not None
+    return content
 
 
 def check_name(archive: Path, name: str) -> None:
@@ -133,21 +140,12 @@ def check_sizes(archive: Path, sizes: list[int], megabytes: float, count: int = 
 
 def copy(source: IO[bytes], file: IO[bytes], size: int, archive: Path) -> None:
     """Copy as much as was claimed, and refuse a member that has more or less."""
-    shutil.copyfileobj(LimitedStream(source, size + 1), file, BLOCK)  # type: ignore[arg-type, type-var]
-    if file.tell() != size:
+    left = size + 1
+    while left and (block := source.read(min(BLOCK, left))):
+        file.write(block)
+        left -= len(block)
+    if left != 1:
         raise DownloadError(f"{archive} was refused: a file in it has another size than the archive says.")
-
-
-class LimitedStream:
-    """The first bytes of a stream."""
-
-    def __init__(self, source: IO[bytes], size: int):
-        self.source, self.left = source, size
-
-    def read(self, count: int) -> bytes:
-        block = self.source.read(min(count, self.left))
-        self.left -= len(block)
-        return block
 
 
 def refused(archive: Path, name: str, why: str) -> DownloadError:

@@ -435,7 +435,7 @@ def test_a_raw_clip_becomes_aligned_faces_and_windows_of_speech(tmp_path):
     (tmp_path / "features").mkdir()
     data.prepare(Clip("c", video, audio), tmp_path / "features", FaceFinder(), Alignment(), 256)
     features = Features.open(tmp_path / "features")
-    assert features.starts == (2, 3)  # speech is known about frames 2 to 27
+    assert features.starts == (2, 3, 4)  # speech is known about frames 2 to 28
     assert features.face(7).shape == (260, 260, 3) and features.window(2).shape == (20, 12)
 
 

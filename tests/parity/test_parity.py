@@ -22,9 +22,15 @@ CASES = {
     for name in names(root)
     if name in ADAPTERS and not (root.name == "parity" and (ROOTS[0] / f"{name}.npz").exists())
 }
+SLOW = {"davs/e2e_audio"}  # about a minute of a processor: pytest -m slow
 
 
-@pytest.mark.parametrize("label", sorted(CASES))
+def marked(label):
+    """A case as a parameter, with what says that it is slow."""
+    return pytest.param(label, marks=[pytest.mark.slow] if CASES[label][1] in SLOW else [])
+
+
+@pytest.mark.parametrize("label", map(marked, sorted(CASES)))
 def test_equals_the_authors_output(label):
     root, name = CASES[label]
     case = Case.load(name, root)

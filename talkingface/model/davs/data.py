@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -254,9 +255,11 @@ def prepare(clip: Clip, folder: Path, finder: FaceFinder, how: Alignment, side: 
     bordered = (with_border(side), with_border(side))
     (folder / FACES).mkdir()
     (folder / SPEECH).mkdir()
-    for number, face in enumerate(FaceVideo(clip.face, finder, how)):
-        write_image(folder / FACES / f"{number}.jpg", resize(face, bordered))
-    for number, window in enumerate(SpeechWindows(clip.audio, pad=False), start=FIRST):
+    frames = 0
+    for frames, face in enumerate(FaceVideo(clip.face, finder, how), start=1):
+        write_image(folder / FACES / f"{frames - 1}.jpg", resize(face, bordered))
+    heard = islice(SpeechWindows(clip.audio), FIRST, max(FIRST, frames - FIRST))  # of LRW's 29 frames 2 to 26, as the authors'
+    for number, window in enumerate(heard, start=FIRST):
         write_bin(folder / SPEECH / f"{number}.bin", window)
     Features.open(folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -16,6 +17,8 @@ from talkingface.media.mfcc import SpeechWindows, read_bin
 from talkingface.media.video import Video
 from talkingface.model.davs.data import FACES, SPEECH
 from talkingface.model.davs.faces import Alignment, FaceVideo, shown
+
+NUMBER = re.compile("[0-9]+$")  # of a frame, at the end of a file's name
 
 
 class Items(Protocol):
@@ -113,15 +116,16 @@ def with_black_end(items: Sequence[np.ndarray], length: int) -> list[np.ndarray]
 
 
 def numbered(folder: Path, suffixes: Sequence[str]) -> tuple[list[Path], int]:
-    """The files of a folder whose names are numbers of video frames, in their order; and the first number.
+    """The files of a folder whose names end in numbers of video frames, in their order; and the first number.
 
     Raises:
         MediaError: there are none, or one is missing in between.
     """
-    files = {int(path.stem): path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.stem.isdecimal()}
+    named = {path: NUMBER.search(path.stem) for path in folder.iterdir() if path.suffix.lower() in suffixes}
+    files = {int(number[0]): path for path, number in named.items() if number and not path.name.startswith(".")}
     if not files:
         kinds = "/".join(suffix.removeprefix(".") for suffix in suffixes[:2])
-        example = f"2{suffixes[0]}, 3{suffixes[0]} ({kinds}, named by frame number)"
+        example = f"2{suffixes[0]}, 3{suffixes[0]} ({kinds}, by frame number)"
         raise MediaError(f"{folder} holds no files such as {example}.{other_kind(folder)}")
     first, last = min(files), max(files)
     if missing := [number for number in range(first, last + 1) if number not in files]:

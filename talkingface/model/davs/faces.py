@@ -154,7 +154,8 @@ class Alignment(NamedTuple):
     """How faces are cut out of videos.
 
     Attributes:
-        mode: "auto" aligns what is neither 260 x 260 nor 256 x 256 pixels; "always"; "never" takes all to be aligned faces.
+        mode: "auto" aligns all but what is 260 x 260 pixels, and pictures of 256 x 256, as the authors' are (videos of 256 x 256,
+            as LRW's are, show more than a face); "always"; "never" takes all to be aligned faces.
         smooth: seconds over which maps are averaged around each frame, so that the crop does not jitter; 0 = none.
         reduce: see `cut`.
         lrw: see `alignment`.
@@ -196,7 +197,8 @@ class FaceVideo:
     def __init__(self, path: Path, finder: FaceFinder, how: Alignment = AUTO):
         self.video, self.finder, self.how = Video(path, fps=FPS), finder, how
         size = (self.video.width, self.video.height)
-        self.is_aligned = how.mode == "never" or (how.mode == "auto" and size in ((SIDE, SIDE), (SHOWN, SHOWN)))
+        sides = (SIDE, SHOWN) if self.video.has_pictures else (SIDE,)
+        self.is_aligned = how.mode == "never" or (how.mode == "auto" and size in [(side, side) for side in sides])
         if self.is_aligned and size[0] != size[1]:
             raise MediaError(
                 f"{path} is {size[0]} x {size[1]}: no aligned face of {SIDE} x {SIDE} pixels. Use --DAVS.align=auto to have "

@@ -197,7 +197,7 @@ class DAVS(TalkingFace):
     # --- training data ------------------------------------------------------------------------------------------------
 
     def preparation(self) -> dict[str, Any]:
-        return {"features": 1, "side": self.image_size, "alignment": list(self.alignment)}
+        return {"features": 2, "side": self.image_size, "alignment": list(self.alignment)}
 
     def prepare(self, clip: Clip, folder: Path) -> None:
         data.prepare(clip, folder, self.faces, self.alignment, self.image_size)

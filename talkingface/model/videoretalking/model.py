@@ -16,7 +16,7 @@ from torch import nn
 from talkingface.dataset.base import Clip
 from talkingface.dataset.windows import FPS
 from talkingface.errors import ConfigError, MissingWeightsError
-from talkingface.media.audio import load_audio, mel_chunks, melspectrogram
+from talkingface.media.audio import SpeechWindows, load_audio, melspectrogram
 from talkingface.media.edited import EditedVideo
 from talkingface.media.video import Video
 from talkingface.model.base import Frame, TalkingFace
@@ -320,7 +320,7 @@ class VideoReTalking(TalkingFace):
         """
         video = self.view(clip.face)
         wav = load_audio(clip.audio)
-        mels = mel_chunks(melspectrogram(wav, reflect=False), self.frame_rate(clip))
+        mels = SpeechWindows(melspectrogram(wav, reflect=False), self.frame_rate(clip))
         options = replace(self.options, static=self.options.static or video.is_still)
         return Retalking(video, mels, digest(wav), self.tools(), options)
 

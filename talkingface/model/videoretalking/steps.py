@@ -74,11 +74,11 @@ class Retalking:
 
     Args:
         video: the frames.
-        mels: (n, 80, 16), the speech of each frame to generate: this decides how many there are.
+        mels: (80, 16) each, the speech of each frame to generate: this decides how many there are.
         speech_key: digest of the speech.
     """
 
-    def __init__(self, video: EditedVideo, mels: np.ndarray, speech_key: str, tools: Tools, options: Options):
+    def __init__(self, video: EditedVideo, mels: Sequence[np.ndarray], speech_key: str, tools: Tools, options: Options):
         self.video, self.mels, self.speech_key, self.tools, self.options = video, mels, speech_key, tools, options
         self.device = next(tools.dnet.parameters()).device.type
         self._pieces: dict[tuple[str, str], Pieces] = {}
