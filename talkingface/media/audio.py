@@ -314,7 +314,7 @@ class SpeechWindows(Sequence):
     def __len__(self) -> int:
         return len(self._starts)
 
-    def __getitem__(self, index: Any) -> np.ndarray:
+    def __getitem__(self, index: Any) -> Any:
         return self._view[:, self._starts[index]]
 
 
