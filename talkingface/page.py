@@ -131,7 +131,8 @@ def card(row: Row, report: Report, reports: Mapping[str, Report], names: Sequenc
         "curve": track.get("curve"),
         "means": track.get("means"),
         "offset": track.get("offset"),
-        "texts": [*([row.error] if row.error else []), *(f"{m}: {note}" for m, notes in row.notes.items() for note in notes)],
+        "error": row.error,
+        "texts": [f"{metric}: {note}" for metric, notes in row.notes.items() for note in notes],
     }
 
 

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from talkingface.errors import CheckpointError, ConfigError, MissingWeightsError, ScoreError
+from talkingface.face.finder import Detections
 from talkingface.media.audio import mfcc, write_audio
 from talkingface.media.video import Video, write_video
 from talkingface.metric import embeddings, sync
+from talkingface.metric.screening import Screening
 from talkingface.metric.sync import LSE, DemoLSE
 from talkingface.model.syncnet.networks import SyncNet
 from talkingface.nn.weights import save_weights
@@ -314,3 +316,70 @@ def test_published_names_load_and_a_real_clip_is_scored(real_data, tmp_path):
     path = next(path for path in sorted(real_data.glob("voxceleb2/**/*.mp4")) if Video(path).has_audio)
     scores = LSE(weights=tmp_path / "syncnet_v2.model").score(Video(path))
     assert scores["LSE-D"] > 0 and -15 <= scores["offset"] <= 15
+
+
+class Found:
+    """A detector's answer: a face of 40 pixels in the left half of each frame until the cut, in the right half after it."""
+
+    def detections(self, video):
+        boxes = [[20 + 80 * (frame >= CUT), 20, 60 + 80 * (frame >= CUT), 60, 1.0] for frame in range(2 * CUT)]
+        return Detections([np.array([box], np.float32) for box in boxes], [CUT])
+
+    def back_end_fingerprint(self):
+        return {"back_end": "planted"}
+
+
+class PlantedTracks(Planted):
+    def finder(self, faces):
+        return Found()
+
+
+CUT = 60
+
+
+@pytest.fixture
+def two_shots(tmp_path):
+    """Two scenes of a face each; the second one's sound is 3 frames late. The rest of the frame says something else."""
+    levels = np.random.default_rng(5).random(2 * CUT)
+    lips = np.concatenate((levels[:CUT], np.roll(levels, -3)[CUT:]))
+    frames = np.empty((2 * CUT, 80, 160, 3), np.uint8)
+    frames[:] = (np.random.default_rng(6).random(2 * CUT) * 255).astype(np.uint8)[:, None, None, None]
+    for frame, level in enumerate(lips):
+        left = 80 * (frame >= CUT)
+        frames[frame, :, left : left + 80] = int(level * 255)
+    write_video(tmp_path / "shots.avi", frames, 25, audio=speech(levels), lossless=True)
+    return tmp_path / "shots.avi"
+
+
+def test_each_track_is_cut_out_and_judged_with_its_own_sound(two_shots, judge):
+    metric = PlantedTracks(weights=judge.weights, protocol="track", min_track=50, min_face=30)
+    watch = metric.watch(Screening(Video(two_shots)))
+    watch.screening.show([watch], metric.fps)
+    numbers = watch.numbers()
+    first, second = watch.details["tracks"]
+    assert (first["frames"], second["frames"]) == ([0, CUT - 1], [CUT, 2 * CUT - 1])
+    assert (first["offset"], second["offset"]) == (0, -3)
+    assert numbers["offset (track)"] == -1.5
+    assert numbers["LSE-C (track)"] == pytest.approx((first["LSE-C"] + second["LSE-C"]) / 2)
+
+
+def test_tracks_that_are_too_short_are_no_score(two_shots, judge):
+    metric = PlantedTracks(weights=judge.weights, protocol="track", min_track=CUT, min_face=30)
+    with pytest.raises(ScoreError, match="more than 60 frames"):
+        metric.score(Video(two_shots))
+
+
+def test_the_detector_is_part_of_the_protocol(judge):
+    tracks = {name: LSE(weights=judge.weights, protocol="track", detector=name).protocol() for name in ("dlib", "sfd")}
+    assert tracks["dlib"]["faces"] != tracks["sfd"]["faces"]
+    assert "faces" not in judge.protocol()
+
+
+@pytest.mark.slow
+def test_the_face_of_a_real_clip_is_tracked_and_scored(real_data, judge):
+    metric = Planted(weights=judge.weights, protocol="track", detector="dlib", min_track=50)
+    watch = metric.watch(Screening(Video(real_data / "wild" / "vrt_2.mp4", stop=3.0)))
+    watch.screening.show([watch], metric.fps)
+    assert watch.numbers()["LSE-D (track)"] > 0
+    (track,) = watch.details["tracks"]
+    assert track["frames"] == [0, 74]
