@@ -229,10 +229,12 @@ class Report:
         if len(self.clips) > rows:
             lines.append([f"... and {len(self.clips) - rows} more", *["" for _ in names]])
         lines.append(["mean", *cells(self.means, names)])
-        lines.append(["95 % interval", *(within(self.intervals.get(name)) for name in names)])
+        known = {name: found for name, found in self.intervals.items() if found.clips > 1}
+        lines.append(["95 % from", *cells({name: found.low for name, found in known.items()}, names)])
+        lines.append(["95 % to", *cells({name: found.high for name, found in known.items()}, names)])
         lines.append(["clips scored", *(f"{sum(n in row.scores for row in self.clips)}/{len(self.clips)}" for n in names)])
         lines += [[control, *cells(means, names)] for control, means in self.controls.items()]
-        header = ["clip", *(f"{name} {self.columns[name].arrow}".strip() for name in names)]
+        header = ["clip", *(titled(name, self.columns[name]) for name in names)]
         return "\n".join([draw(header, lines, width), *self.set_lines(width), *self.remarks()])
 
     def set_lines(self, width: int) -> Iterator[str]:
@@ -364,9 +366,10 @@ def cells(scores: Mapping[str, float], names: Sequence[str], missing: str = "") 
     return [f"{scores[name]:.4g}" if name in scores else missing for name in names]
 
 
-def within(found: Interval | None) -> str:
-    """An interval as text for a table."""
-    return f"{found.low:.4g} to {found.high:.4g}" if found is not None and found.clips > 1 else ""
+def titled(name: str, column: Column) -> str:
+    """A column's name and direction; what stands in brackets goes below."""
+    plain_name, bracket, rest = name.partition(" (")
+    return f"{plain_name} {column.arrow}".strip() + (f"\n({rest}" if bracket else "")
 
 
 def draw(header: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> str:
