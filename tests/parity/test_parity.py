@@ -22,12 +22,25 @@ CASES = {
     for name in names(root)
     if name in ADAPTERS and not (root.name == "parity" and (ROOTS[0] / f"{name}.npz").exists())
 }
-SLOW = {"davs/e2e_audio"}  # about a minute of a processor: pytest -m slow
+SLOW = {  # several seconds to minutes of a processor, beside quicker cases of the same: pytest -m slow
+    "davs/e2e_audio",
+    "davs/e2e_video",
+    "parity:davs/train_losses",
+    "makeittalk/image_translation",
+    "makeittalk/image_translation_training",
+    "parity:makeittalk/e2e_frame",
+    "parity:pc_avs/e2e_demo",
+    "parity:pc_avs/inference",
+    "parity:pc_avs/train_losses",
+    "parity:video_retalking/e2e_core",
+    "parity:video_retalking/e2e_upface",
+    "video_retalking/e2e_full",
+}
 
 
 def marked(label):
     """A case as a parameter, with what says that it is slow."""
-    return pytest.param(label, marks=[pytest.mark.slow] if CASES[label][1] in SLOW else [])
+    return pytest.param(label, marks=[pytest.mark.slow] if {label, CASES[label][1]} & SLOW else [])
 
 
 @pytest.mark.parametrize("label", map(marked, sorted(CASES)))
