@@ -7,7 +7,6 @@ imported or called, an object is only its attributes.
 
 from __future__ import annotations
 
-import itertools
 import math
 import pickletools
 import zipfile
@@ -33,6 +32,7 @@ LITERALS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "E
 VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"}
 MARK = object()
 MOST_PARTS = 100_000  # of a network: modules, parameters and attributes
+LONGEST_NAME = 1000  # of a module, with the names of those that it is in
 
 
 class RefusedError(ValueError):
@@ -70,15 +70,15 @@ def read_tensors(archive: zipfile.ZipFile) -> dict[str, Tensor]:
     root = Replay(archive, data.split("/")[0]).run(archive.read(data))
     tensors: dict[str, Tensor] = {}
     todo: list[tuple[str, Any]] = [("", root)]
-    for visited in itertools.count():
-        if not todo:
-            break
-        if visited > MOST_PARTS:
-            raise RefusedError("its modules contain each other")
+    parts = 0
+    while todo:
         name, value = todo.pop()
         if isinstance(value, Tensor):
             tensors[name] = value
         elif isinstance(value, Node):
+            parts += len(value.attributes)
+            if parts > MOST_PARTS or len(name) > LONGEST_NAME:
+                raise RefusedError("its modules contain each other")
             todo += [(f"{name}.{key}" if name else str(key), part) for key, part in value.attributes.items()]
     return tensors
 
@@ -142,7 +142,7 @@ class Replay:
         elif opcode == "BUILD":
             state = stack.pop()
             if isinstance(stack[-1], Node) and isinstance(state, dict):
-                stack[-1].attributes.update(state)
+                stack[-1].attributes = {**stack[-1].attributes, **state} if stack[-1].attributes else state
         else:
             raise RefusedError(f"its data use the instruction {opcode}, which {self.writer} does not need")
 

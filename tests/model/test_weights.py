@@ -4,6 +4,7 @@ import argparse
 import io
 import json
 import os
+import resource
 import struct
 import warnings
 import zipfile
@@ -322,7 +323,9 @@ def test_a_torchscript_archive_whose_modules_contain_each_other_is_refused(tmp_p
         torch.jit.save(torch.jit.script(nn.ReLU()), tmp_path / "a.pt")
     loop = b"\x80\x02c__torch__\nA\n)\x81q\x00}(X\x01\x00\x00\x00ah\x00X\x01\x00\x00\x00bh\x00ub."
     rezip(tmp_path / "a.pt", lambda name, content: loop if name.endswith("data.pkl") else content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert "contain each other" in refusal(tmp_path / "a.pt")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def test_a_safetensors_shape_larger_than_the_file_is_refused(tmp_path):
