@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from talkingface import __version__
-from talkingface.errors import ConfigError, TalkingFaceError
+from talkingface.errors import ConfigError, DatasetError, TalkingFaceError
 
 USAGE = """\
 talkingface {version}: train, run and score talking-face models.
@@ -27,8 +27,13 @@ talkingface {version}: train, run and score talking-face models.
 
 Verbs
   run        train a model on a data set, generate its test clips and score them (the verb when none is given)
-  list       models | datasets | metrics: what is registered
+  list       models | datasets | metrics | steps: what is registered
   config     print every setting with its value and where it came from
+  curate     RAW_FOLDER --output FOLDER [--model A,B] [--steps A,B]: raw videos become a training set: faces followed, cut out,
+             in sync, of good quality, split by speaker; each step has settings, --curate.STEP.KEY=VALUE
+  check      --dataset NAME [--sample N]: what is wrong with this copy of a data set, and what to do next
+  cut        --dataset NAME --lists FILE|FOLDER --videos FOLDER [--output FOLDER] [--workers N] [--size N] [--limit N]:
+             cut the clips of a published list from videos that you fetched
   prepare    turn a data set's raw videos into this model's training data
   generate   --face FILE --audio FILE [--pose FILE|none] [--mouth FILE] [--output FILE]: one talking video
   puppet     PICTURE [--landmarks FILE] [--edit] [--folder DIR] [--background FILE] [--inner_lip] [--preview false]:
@@ -220,7 +225,7 @@ def list_registered(arguments: Arguments) -> int:
     from talkingface.config import describe, settings_files
 
     plugins = [Path(folder) for folder in arguments.take("plugins").get("plugins", "").split(",") if folder]
-    kinds = {"models": "model", "datasets": "dataset", "metrics": "metric"}
+    kinds = {"models": "model", "datasets": "dataset", "metrics": "metric", "steps": "curate"}
     asked = arguments.words or list(kinds)
     for word in asked:
         if word not in kinds:
@@ -241,6 +246,86 @@ def show_config(arguments: Arguments) -> int:
     width = max(map(len, entries))
     lines = [f"{key:<{width}}  {json.dumps(e['value'], ensure_ascii=False):<28}  {e['origin']}" for key, e in entries.items()]
     return show(arguments, entries, "\n".join(lines))
+
+
+def curate(arguments: Arguments) -> int:
+    """Make a training set of a folder of raw videos."""
+    own = arguments.take("output", "model", "steps")
+    if len(arguments.words) != 1 or "output" not in own:
+        raise ConfigError("curate needs a folder of raw videos and a place: talkingface curate RAW_FOLDER --output FOLDER.")
+    raw, output = Path(arguments.words.pop()), Path(own["output"])
+    models = [name for name in own.get("model", "").split(",") if name]
+    flags = [*arguments.flags, *([("curate.steps", own["steps"])] if "steps" in own else [])]
+
+    def config_of(model: str) -> Any:
+        others = {name for name in models if name != model}
+        mine = [(key, value) for key, value in flags if key.partition(".")[0] not in others]
+        data = [("model", model), ("dataset", "folder"), ("folder.root", str(output))] if model else []
+        return load_config(arguments._replace(flags=[*mine, *data]))
+
+    config = config_of("")
+    start_messages(arguments)
+    from talkingface.training_set import make_training_set
+
+    found = make_training_set(config, raw, output, models, config_of)
+    code = show(arguments, found.to_json(), found.text())
+    return 5 if found.damaged else code
+
+
+def check(arguments: Arguments) -> int:
+    """Examine a copy of a data set."""
+    own = arguments.take("sample")
+    config = load_config(arguments)
+    start_messages(arguments)
+    from talkingface.dataset.card import card
+    from talkingface.dataset.check import check as check_dataset
+    from talkingface.quick_start import build_dataset, check_names, set_up
+
+    set_up(config)
+    check_names(config, needs=("dataset",))
+    sample = whole_number(own, "sample", 40)
+    found = check_dataset(build_dataset(config), config["dataset"], card(config["dataset"]), sample)
+    code = show(arguments, found.to_json(), found.text())
+    return code if found.is_usable else DatasetError.exit_code
+
+
+def cut(arguments: Arguments) -> int:
+    """Cut the clips of a data set that is published as a list."""
+    own = arguments.take("lists", "videos", "output", "workers", "size", "limit")
+    for needed in ("lists", "videos"):
+        if needed not in own:
+            raise ConfigError(f"cut needs --{needed}=FOLDER: the published lists, and the videos that you fetched.")
+    config = load_config(arguments)
+    start_messages(arguments)
+    from talkingface.dataset.card import cards
+    from talkingface.dataset.cut import Listed, cut_clips
+    from talkingface.quick_start import check_names, set_up
+    from talkingface.registry import DATASETS
+
+    set_up(config)
+    check_names(config, needs=("dataset",))
+    kind = DATASETS[config["dataset"]]
+    if not issubclass(kind, Listed):
+        known = ", ".join(name for name in cards() if issubclass(DATASETS[name], Listed))
+        raise ConfigError(f"--dataset={config['dataset']} is not published as a list of times and crops; {known} are.")
+    lists, videos = Path(own["lists"]).expanduser(), Path(own["videos"]).expanduser()
+    output = Path(own.get("output", config[f"{config['dataset']}.root"])).expanduser()
+    workers, size, limit = (
+        whole_number(own, "workers", config["prepare.workers"]),
+        whole_number(own, "size", kind.size),
+        whole_number(own, "limit", 0),
+    )
+    made = cut_clips(kind.cuts(lists), videos, output, workers, size, limit)
+    show(arguments, made.to_json(), made.text())
+    return 5 if made.left_out else 0
+
+
+def whole_number(flags: dict[str, str], name: str, default: int) -> int:
+    """A flag of a verb that is 0, 1, 2, ..."""
+    text = flags.get(name, str(default))
+    if not text.isdecimal():
+        raise ConfigError(f"--{name}={text}: expected a whole number, 0 or more.")
+    return int(text)
 
 
 def prepare(arguments: Arguments) -> int:
@@ -486,6 +571,9 @@ VERBS: dict[str, Callable[[Arguments], int]] = {
     "run": run,
     "list": list_registered,
     "config": show_config,
+    "curate": curate,
+    "check": check,
+    "cut": cut,
     "prepare": prepare,
     "generate": generate,
     "puppet": puppet,

@@ -1,6 +1,6 @@
 """Config: every setting of a run, merged from YAML files and flags, with the origin of each value kept.
 
-Later layers win: overall.yaml < metrics' files < the model's file < the data set's file < the model's own section for this
+Later layers win: overall.yaml < files of metrics and steps < the model's file < the data set's file < the model's own section for this
 data set < --config_files in order < a dict (Python) < flags. Only keys that the package's (or a plug-in's) YAML files
 declare exist; everything else is an error that names the nearest key. A key's default says its type. Keys of older programs
 live on where a file has a section `renamed` (old key -> key of today, or "" for one that has no effect).
@@ -141,7 +141,7 @@ class Merge:
         folders = self.asked("plugins") or []
         if not all(isinstance(folder, str | Path) for folder in folders):
             raise ConfigError(f"plugins: expected a list of folders, got {folders!r}.")
-        layers = [read_layer(path) for path in settings_files("metric", folders).values()]
+        layers = [read_layer(path) for kind in ("metric", "curate") for path in settings_files(kind, folders).values()]
         chosen: list[Layer] = []
         aliases: list[Layer] = []
         for kind in ("model", "dataset"):

@@ -138,9 +138,17 @@ def parts_of(path: Path) -> Iterator[Part]:
         names = {ours: theirs for ours, theirs in zip(plain, state, strict=True) if ours != theirs}
         original = known_original(before) or Original(path.name, entry, beside, names, left_out)
         held = held_network(entry, plain, beside)
-        if not held.network:  # not recognized: its name is all that is known
-            held.network = path.stem if len(found) == 1 else entry
+        if not held.network:  # not recognized: names are all that is known
+            held.network = published_name(original) or (path.stem if len(found) == 1 else entry)
         yield Part(held, plain, beside, original, is_foreign=container != "safetensors" or bool(before))
+
+
+def published_name(original: Original) -> str:
+    """The network that a published file of this name has in this entry; "" where none is published under it."""
+    file = zoo().named(original.file)
+    if file is None or (original.entry != file.layout.entry and original.entry not in file.entries):
+        return ""
+    return file.entries.get(original.entry, file.network)
 
 
 def known_original(description: Any) -> Original | None:
@@ -193,17 +201,30 @@ def is_published_entry(part: Part) -> bool:
 
 
 def originals_of(parts: list[Part], source: Path) -> dict[str, Any]:
-    """File name -> content, in the authors' layout; networks that are published in one file come into one."""
+    """File name -> content, in the authors' layout; networks that are published in one file come into one.
+
+    Raises:
+        CheckpointError: nobody knows how the authors store any of them.
+    """
     made: dict[str, Any] = {}
+    unknown: list[CheckpointError] = []
     for part in parts:
         if part.is_foreign:
             original = part.original
             beside = {**dict.fromkeys(original.emptied), **original.beside}
             file, layout, names = original.file, Layout(original.entry, beside=beside), original.renamed
         else:
-            file, layout, names = published_layout(part, source)
+            try:
+                file, layout, names = published_layout(part, source)
+            except CheckpointError as error:
+                unknown.append(error)
+                continue
         content = {names.get(name, name): tensor.detach().clone() for name, tensor in part.state.items()}
         put(made, file, layout.entry, content, layout.beside)
+    if unknown and not made:
+        raise unknown[0]
+    for reason in unknown:  # what only training needs is often not published
+        log.warning("left out: %s", reason)
     return made
 
 

@@ -5,11 +5,13 @@ Nothing in the file runs. What it says of itself is shown, and not believed wher
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -342,33 +344,34 @@ def attribute(file: Published, label: str, entry: str) -> str:
 
 def own_plan(held: Held, state: State, beside: Mapping[str, Any]) -> Blueprint | None:
     """The network of a model that was trained here: its file says of which model and sizes, and its tensors agree."""
-    model = own_model(beside)
-    if model is None:
+    name = next((known for known in MODELS if normalize(known) == normalize(str(beside.get("model", "")))), None)
+    sizes = {key: value for key, value in beside.items() if key != "model"}
+    if name is None or not all(is_size(value) for value in sizes.values()):
         return None
+    sizes, plans = own_plans(name, json.dumps(sizes, sort_keys=True))
     given = weights.signature(state)
-    plans = {network: Blueprint.of(getattr(model, network)) for network in model.files}
     likeness = {network: len(given & plan.signature) / len(given | plan.signature) for network, plan in plans.items()}
     best = max(likeness, key=lambda network: likeness[network], default="")
     if likeness.get(best, 0.0) < RECOGNIZED:
         return None
-    sizes = ", ".join(f"{key} {value}" for key, value in model.sizes().items())
-    held.model, held.network, held.label = model.name, best, f"trained here{f' ({sizes})' if sizes else ''}"
+    told = ", ".join(f"{key} {value}" for key, value in sizes.items())
+    held.model, held.network, held.label = name, best, f"trained here{f' ({told})' if told else ''}"
     return plans[best]
 
 
-def own_model(beside: Mapping[str, Any]) -> Model | None:
-    """The model that a file says it belongs to, without memory for its tensors."""
-    name = next((known for known in MODELS if normalize(known) == normalize(str(beside.get("model", "")))), None)
-    if name is None:
-        return None
-    sizes = {key: value for key, value in beside.items() if key != "model"}
-    if not all(is_size(value) for value in sizes.values()):
-        return None
+@lru_cache(maxsize=8)
+def own_plans(name: str, sizes: str) -> tuple[dict[str, Any], dict[str, Blueprint]]:
+    """The sizes of a model as a file claims them, and network -> what its file should hold; no memory is taken for tensors.
+
+    Args:
+        sizes: the constructor's arguments as JSON.
+    """
     try:
         with torch.device("meta"):
-            return MODELS[name](**sizes)
+            model: Model = MODELS[name](**json.loads(sizes))
     except Exception:  # sizes that a file claims can be any; the tensors are then compared with published networks
-        return None
+        return {}, {}
+    return model.sizes(), {network: Blueprint.of(getattr(model, network)) for network in model.files}
 
 
 def is_size(value: Any) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from talkingface.config import Config
@@ -94,6 +95,7 @@ def run(config: Config) -> Outcome:
             failed = generate_clips(model, clips, folder / "videos", config)
             videos = [scored(clip, folder / "videos") for clip in clips if clip.name not in failed]
             report = score(config, videos, failed, model, RunClips(config, model, dataset))
+            report.notes += stand_ins(model, clips, folder / "videos")
             save_report(config, report, folder)
         parallel.wait()
     return Outcome(folder, report, losses, failed)
@@ -108,14 +110,19 @@ def set_up(config: Config) -> None:
         load_folder(Path(folder).expanduser())
 
 
-def check_names(config: Config) -> None:
+def check_names(config: Config, needs: Sequence[str] = ("model", "dataset")) -> None:
     """Refuse what is not named, or known by no such name, before anything is made.
+
+    Args:
+        needs: what is to be named.
 
     Raises:
         ConfigError: the model or the data set is not given.
         RegistryError: nobody registered it, or one of the metrics.
     """
     for kind, registry, what in (("model", MODELS, "model"), ("dataset", DATASETS, "data set")):
+        if kind not in needs:
+            continue
         if not config[kind]:
             raise ConfigError(f"no {what} given: add --{kind}=NAME; `talkingface list {kind}s` names them.")
         registry.resolve(config[kind])
@@ -177,6 +184,7 @@ def construct(cls: type, settings: Mapping[str, Any], name: str) -> Any:
 
 def train(config: Config, model: Model, dataset: ClipDataset, folder: Path) -> dict[str, dict[str, float]]:
     """Train the stages in order; each starts from what the ones before have learnt. Returns the last losses of each."""
+    rehearse(config)
     clips = {split: prepare(config, model, dataset, split).clips for split in ("train", "val")}
     trained: set[str] = set()
     losses = {}
@@ -194,6 +202,14 @@ def train(config: Config, model: Model, dataset: ClipDataset, folder: Path) -> d
         trained |= {attribute for attribute in model.files if updated(stage) & set(getattr(model, attribute).modules())}
     complete(config, model, trained)
     return losses
+
+
+def rehearse(config: Config) -> None:
+    """Build the stages of another such model, so that what a later one lacks is missed before anything is made or trained."""
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(config)
+        for name in config["stages"]:
+            build_stage(config, model, name)
 
 
 def complete(config: Config, model: Model, trained: set[str]) -> None:
@@ -303,13 +319,19 @@ def generate(model: TalkingFace, clip: Clip, path: Path, crf: int = 18) -> dict[
 
 def write_real(model: TalkingFace, clip: Clip, path: Path, crf: int = 18) -> None:
     """Write the real video as the model shows faces, where it cuts or aligns them: what a generated one is compared with."""
-    if clip.truth is not None and (frames := model.real(clip)) is not None:
+    if (frames := model.real(clip)) is not None:
         write_video(path, frames, model.frame_rate(clip), audio=model.sound(clip), crf=crf)
 
 
 def real_video(videos: Path, clip: Clip) -> Path:
     """Where `write_real` writes: beside the folder of generated videos."""
     return videos.parent / "real" / f"{clip.name}.mp4"
+
+
+def stand_ins(model: TalkingFace, clips: Sequence[Clip], videos: Path) -> list[str]:
+    """A note on clips that have no real video and are compared with something else, where there are any."""
+    count = sum(clip.truth is None and real_video(videos, clip).is_file() for clip in clips)
+    return [f"{count} clips have no real video; what stands here as theirs is {model.stand_in}."] if count else []
 
 
 def scored(clip: Clip, folder: Path) -> Scored:

@@ -26,11 +26,12 @@ class Registry(dict[str, type]):
 
     Args:
         kind: "model", "dataset" or "metric": the word in messages, the folder of the classes and of their settings.
+        word: another word for messages.
     """
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: str, word: str = ""):
         super().__init__()
-        self.kind = kind
+        self.kind, self.word = kind, word or kind
         self.aliases: dict[str, str] = {}
 
     def register(self, name: str, *, aliases: Iterable[str] = ()) -> Callable[[T], T]:
@@ -38,7 +39,7 @@ class Registry(dict[str, type]):
 
         def add(cls: T) -> T:
             if name in self and self[name] is not cls and self[name].__qualname__ != cls.__qualname__:
-                raise RegistryError(f"the {self.kind} {name!r} is registered twice: {self[name]} and {cls}.")
+                raise RegistryError(f"the {self.word} {name!r} is registered twice: {self[name]} and {cls}.")
             self[name] = cls
             self.aliases.update({normalize(alias): name for alias in (name, *aliases)})
             return cls
@@ -61,7 +62,7 @@ class Registry(dict[str, type]):
             load_plugins(self.kind)
         if (known := self.aliases.get(normalize(name))) is not None:
             return known
-        raise unknown(self.kind, name, self)
+        raise unknown(self.word, name, self)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> RegistryError:
@@ -127,3 +128,4 @@ def load_folder(folder: Path) -> None:
 
 
 MODELS, DATASETS, METRICS = Registry("model"), Registry("dataset"), Registry("metric")
+STEPS = Registry("curate", word="step of curate")

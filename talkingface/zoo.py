@@ -123,8 +123,9 @@ class Zoo:
         return next((file for name in names if (file := self.named(name)) is not None), None)
 
     def holding(self, model: str, network: str) -> Published | None:
-        """The file in which a model's network is published."""
-        own = [file for file in self.files if normalize(model) == normalize(file.model)]
+        """The file in which a model's network is published: one of its own, or one that it shares with another model."""
+        users = [file for file in self.files if normalize(model) in map(normalize, file.used_by)]
+        own = sorted(users, key=lambda file: normalize(file.model) != normalize(model))
         return next((file for file in own if file.network == network or network in file.entries.values()), None)
 
 

@@ -34,6 +34,13 @@ def expert():
     return SyncExpert().state_dict()
 
 
+@pytest.fixture(scope="module")
+def small():
+    """The expert of a small model."""
+    torch.manual_seed(0)
+    return Wav2Lip(width=0.1, image_size=48).expert.state_dict()
+
+
 # --- there and back ---------------------------------------------------------------------------------------------------
 
 
@@ -47,8 +54,8 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_file_comes_back_as_it_was(tmp_path, expert, layout, zipped):
-    content = LAYOUTS[layout](expert)
+def test_a_file_comes_back_as_it_was(tmp_path, small, layout, zipped):
+    content = LAYOUTS[layout](small)
     torch.save(content, tmp_path / "first.pth", _use_new_zipfile_serialization=zipped)
     (made,) = convert(tmp_path / "first.pth", tmp_path / "a")
     assert made.name == "expert.safetensors" and read_weights(made).container == "safetensors"
@@ -107,8 +114,8 @@ def test_a_file_of_several_networks_comes_apart_and_together_again(tmp_path):
     assert back.name == "101_DAVS_checkpoint.pth.tar" and same(read_content(back)[1], content)
 
 
-def test_a_second_copy_of_a_network_gets_a_name_of_its_own(tmp_path, expert):
-    torch.save({"params": expert, "params_ema": expert, "step": 1}, tmp_path / "x.pth")
+def test_a_second_copy_of_a_network_gets_a_name_of_its_own(tmp_path, small):
+    torch.save({"params": small, "params_ema": small, "step": 1}, tmp_path / "x.pth")
     made = convert(tmp_path / "x.pth", tmp_path / "a")
     assert [path.name for path in made] == ["expert.safetensors", "expert.params_ema.safetensors"]
 
@@ -178,20 +185,20 @@ def test_a_network_that_nobody_publishes_has_no_such_file(tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-def test_half_the_size_and_whole_numbers_stay(tmp_path, expert, precision):
-    torch.save({"state_dict": expert}, tmp_path / "x.pth")
+def test_half_the_size_and_whole_numbers_stay(tmp_path, small, precision):
+    torch.save({"state_dict": small}, tmp_path / "x.pth")
     (made,) = convert(tmp_path / "x.pth", tmp_path / "half.safetensors", precision=precision)
     state = read_weights(made).state
-    assert made.stat().st_size < 0.52 * (tmp_path / "x.pth").stat().st_size
-    for name, tensor in expert.items():
+    assert made.stat().st_size < 0.6 * (tmp_path / "x.pth").stat().st_size
+    for name, tensor in small.items():
         whole = not tensor.is_floating_point()
         assert torch.equal(state[name], tensor if whole else tensor.to(getattr(torch, precision)))
     (again,) = convert(made, tmp_path / "whole.safetensors", precision="float32")
     (twice,) = convert(again, tmp_path / "twice.safetensors", precision=precision)
     assert same(read_weights(twice).state, state)
-    model = Wav2Lip()
+    model = Wav2Lip(width=0.1, image_size=48)
     model.load(made)
-    assert model.expert.state_dict()[next(iter(expert))].dtype == torch.float32
+    assert model.expert.state_dict()[next(iter(small))].dtype == torch.float32
 
 
 def test_numbers_too_large_for_half_are_refused(tmp_path):
@@ -205,9 +212,9 @@ def test_numbers_too_large_for_half_are_refused(tmp_path):
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
-def test_mistakes_are_named(tmp_path, expert, capsys, monkeypatch):
+def test_mistakes_are_named(tmp_path, small, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save({"state_dict": expert, "other": {"a": torch.ones(1)}}, "x.pth")
+    torch.save({"state_dict": small, "other": {"a": torch.ones(1)}}, "x.pth")
     with pytest.raises(ConfigError, match="expected safetensors or original"):
         convert("x.pth", to="onnx")
     with pytest.raises(ConfigError, match="expected one of float32, float16, bfloat16"):

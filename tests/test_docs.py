@@ -11,6 +11,7 @@ from talkingface.cli import main, parse_arguments
 from talkingface.config import Config
 from talkingface.media.image import write_image
 from talkingface.media.video import Video
+from talkingface.model.davs import DAVS
 from talkingface.model.makeittalk import MakeItTalk
 from talkingface.model.pc_avs import PC_AVS
 from talkingface.model.videoretalking import VideoReTalking
@@ -18,10 +19,25 @@ from talkingface.model.videoretalking import VideoReTalking
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "checkpoints" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMAND = re.compile(
-    r"(?:python run_talkingface\.py|python -m talkingface|talkingface (?=generate|score|doctor|inspect|convert))[^`\n|]*"
+    r"(?:python run_talkingface\.py|python -m talkingface|talkingface (?=generate|score|doctor|inspect|convert|curate))[^`\n|]*"
 )
 EXAMPLES = sorted({command.strip() for page in PAGES for command in COMMAND.findall(page.read_text()) if "NAME" not in command})
 SLOW = "--model=Wav2Lip --dataset=demo"
+RUN = [
+    "generate",
+    "score",
+    "compare",
+    "bench",
+    "clinic",
+    "curate",
+    "check",
+    "prepare",
+    "config",
+    "list",
+    "doctor",
+    "inspect",
+    "convert",
+]  # verbs whose examples run
 SMALL = {  # model -> sizes of the weights in `place`
     "Wav2Lip": ["--Wav2Lip.width=0.1", "--Wav2Lip.image_size=48"],
     "MakeItTalk": [
@@ -38,7 +54,16 @@ SMALL = {  # model -> sizes of the weights in `place`
         "--VideoReTalking.coefficients=landmarks",
     ],
     "PC_AVS": ["--PC_AVS.width=0.1", "--PC_AVS.image_size=64", "--face.detector=dlib"],
+    "DAVS": ["--DAVS.width=0.05", "--DAVS.image_size=64", "--face.detector=dlib"],
 }
+CURATE = [  # for the smallest demo world
+    "--face.detector=dlib",
+    "--curate.clips.min_seconds=0.5",
+    "--curate.tracks.min_found=5",
+    "--curate.quality.min_face=20",
+    "--curate.quality.min_sharpness=0",
+    "--curate.workers=1",
+]
 
 
 def words(command: str) -> list[str]:
@@ -49,6 +74,13 @@ def words(command: str) -> list[str]:
         if "run_talkingface.py" in parts
         else parts[parts.index("talkingface") + 1 :]
     )
+
+
+def write_blocks(page):
+    """The files that a page shows, each after a line with its name."""
+    for name, text in re.findall(r"^`([\w/.]+)`\n```\w+\n(.*?)```", page.read_text(), re.S | re.M):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +99,11 @@ def place(tmp_path_factory):
             "real/a.mp4": takes[1],
             "my_videos/a.mp4": takes[0],
             "my_videos/b.mp4": takes[1],
+            "raw/ann/a.mp4": takes[0],
+            "raw/bob.mp4": takes[1],
         }
         for name, source in copies.items():
-            Path(name).parent.mkdir(exist_ok=True)
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_bytes(source.read_bytes())
             Path(name).with_suffix(".landmarks.npz").write_bytes(source.with_suffix(".landmarks.npz").read_bytes())
         Path("speech.wav").write_bytes(takes[0].with_suffix(".wav").read_bytes())
@@ -77,12 +111,14 @@ def place(tmp_path_factory):
         weights.mkdir(parents=True)
         (weights / "wav2lip_gan.pth").write_bytes(Path("saved/RUN/weights/generator.safetensors").read_bytes())
         PC_AVS(width=0.1, image_size=64).save(Path("checkpoints/PC_AVS"))
+        DAVS(width=0.05, image_size=64).save(Path("checkpoints/DAVS"))
         VideoReTalking(width=0.06, num_blocks=1, head_size=64, img_size=96, coefficients="landmarks").save(
             Path("checkpoints/VideoReTalking")
         )
         MakeItTalk(width=0.05, image_size=64, speaker_embedding="spectrum").save(Path("checkpoints/MakeItTalk"))
         for name in ("portrait.jpg", "drawing.png"):
             write_image(Path(name), next(iter(Video(takes[0]))))
+        write_blocks(ROOT / "docs" / "curate.md")
         shutil.copytree("saved/RUN", "saved/OTHER")
         assert main(["score", "videos", "--truth=real", "--metrics=SSIM,PSNR", "--output=scores", "--quiet"]) == 0
         yield folder
@@ -92,8 +128,8 @@ def place(tmp_path_factory):
 def test_an_example_is_a_command(command):
     arguments = parse_arguments(words(command))
     arguments.take("face", "audio", "pose", "mouth", "output", "truth", "config_files", "verify", "models", "edit")
-    arguments.take("to", "precision")
-    if arguments.verb in ("inspect", "convert", "download"):
+    arguments.take("to", "precision", "steps")
+    if arguments.verb in ("inspect", "convert", "download", "curate"):
         arguments.words.clear()
     if arguments.verb == "compare":
         arguments.words.clear()
@@ -102,17 +138,15 @@ def test_an_example_is_a_command(command):
 
 @pytest.mark.parametrize(
     "command",
-    [
-        command
-        for command in EXAMPLES
-        if re.search(r"talkingface (generate|score|compare|bench|clinic|prepare|config|list|doctor|inspect|convert)|RUN", command)
-    ],
+    [command for command in EXAMPLES if re.search(rf"talkingface ({'|'.join(RUN)})|RUN", command)],
 )
 def test_an_example_runs(command, place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     sized = "RUN" not in command and not re.search("talkingface (inspect|convert)", command)  # else sizes are read from the files
     small = [flag for model, flags in SMALL.items() if model in command and sized for flag in flags]
     small += ["--clinic.clips=1", "--clinic.steps=10", "--expert.batch_size=16"] if " clinic " in command else []
+    if " curate " in command:
+        small += CURATE + ([] if "judge" in command else ["--curate.sync.judge=DemoLSE"])
     code = main([*words(command), *small, "--quiet"])
     assert code == 0, capsys.readouterr().err
 

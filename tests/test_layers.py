@@ -11,8 +11,21 @@ LAYERS = [
     {"media"},
     {"face", "nn"},
     {"model", "metric", "dataset"},
-    {"trainer", "evaluator", "report", "compare", "page", "statistics"},
-    {"quick_start", "tune", "bench", "verify", "clinic", "plan", "doctor", "passport", "convert", "download", "speaker"},
+    {"trainer", "evaluator", "report", "compare", "page", "statistics", "curate"},
+    {
+        "quick_start",
+        "tune",
+        "bench",
+        "verify",
+        "clinic",
+        "plan",
+        "doctor",
+        "passport",
+        "convert",
+        "download",
+        "speaker",
+        "training_set",
+    },
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -43,6 +43,7 @@ class Folder(ClipDataset):
     """
 
     line_format = "video' or 'video audio"
+    left_out: tuple[str, ...] = (".", "_")  # names that begin so are no clips
 
     def __init__(
         self,
@@ -109,7 +110,7 @@ class Folder(ClipDataset):
 
     def videos(self) -> list[Path]:
         """All videos of the folder, sorted by path."""
-        return sorted(walk(self.root, self.recursive))
+        return sorted(walk(self.root, self.recursive, self.left_out))
 
     def found(self, video: Path) -> Clip:
         """The clip of a video file that says what it says."""
@@ -166,15 +167,15 @@ def rows(path: Path) -> list[Line]:
     return lines[1:] if header else lines
 
 
-def walk(folder: Path, recursive: bool = True, top: bool = True) -> Iterator[Path]:
-    """The videos below a folder, but for names that start with "." or "_" and the folder "prepared" at the top."""
+def walk(folder: Path, recursive: bool = True, left_out: tuple[str, ...] = Folder.left_out, top: bool = True) -> Iterator[Path]:
+    """The videos below a folder, but for names that start with one of `left_out` and the folder "prepared" at the top."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith((".", "_")):
+            if entry.name.startswith(left_out):
                 continue
             if entry.is_dir():
                 if recursive and not (top and entry.name == "prepared"):
-                    yield from walk(folder / entry.name, top=False)
+                    yield from walk(folder / entry.name, left_out=left_out, top=False)
             elif entry.name.lower().endswith(VIDEOS):
                 yield folder / entry.name
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from talkingface.dataset.base import SPLITS, Clip
 from talkingface.errors import ConfigError
@@ -56,6 +56,19 @@ def split_by_speaker(clips: Sequence[Clip], shares: Mapping[str, float]) -> dict
     for clip, speaker in zip(clips, speakers, strict=True):
         splits[split_of[speaker]].append(clip)
     return splits
+
+
+def split_beside_test(
+    clips: Sequence[Clip], is_test: Callable[[Clip], bool], shares: Mapping[str, float]
+) -> dict[str, list[Clip]]:
+    """The official test clips as they are; the others dealt out to training and validation, by speaker.
+
+    Where only official test clips are there, or none of them, all are dealt out.
+    """
+    test, others = ([clip for clip in clips if is_test(clip) == wanted] for wanted in (True, False))
+    if not test or not others:
+        return split_by_speaker(clips, shares)
+    return {**split_by_speaker(others, {"train": 1 - shares["val"], "val": shares["val"]}), "test": test}
 
 
 def assign(speakers: set[str], shares: Mapping[str, float]) -> dict[str, str]:

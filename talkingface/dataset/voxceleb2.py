@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from talkingface.dataset.base import Clip, checked
+from talkingface.dataset.cut import Cut, LeftOut, Listed
 from talkingface.dataset.folder import Folder, numbered, pair_name, rows, walk
 from talkingface.dataset.pose import checked_pose, with_poses
-from talkingface.dataset.split import split_by_speaker
+from talkingface.dataset.split import split_beside_test
+from talkingface.dataset.tracks import cut_of, track_files
 from talkingface.errors import DatasetError
 from talkingface.registry import DATASETS
 
@@ -18,7 +20,7 @@ PARTS = ("dev", "test")
 
 
 @DATASETS.register("voxceleb2", aliases=["vox2"])
-class VoxCeleb2(Folder):
+class VoxCeleb2(Folder, Listed):
     """VoxCeleb2: interviews of 6112 celebrities, cropped to 224 x 224 faces at 25 fps (Chung et al., 2018).
 
     Officially `{dev,test}/mp4/<speaker>/<video>/<clip>.mp4`, with sound in the clip or in `{dev,test}/aac/.../<clip>.m4a`.
@@ -35,6 +37,10 @@ class VoxCeleb2(Folder):
     """
 
     line_format = "dev/mp4/<speaker>/<video>/<clip>.mp4"
+    left_out = (".",)  # names of videos are YouTube's, which may begin with "_"
+    sounds = ("aac", ".m4a")  # folder and suffix of what is heard, beside mp4
+    lists_are = "the folder txt of <speaker>/<video>/<clip>.txt"
+    size = 224
 
     def __init__(
         self,
@@ -71,15 +77,15 @@ class VoxCeleb2(Folder):
     def videos(self) -> list[Path]:
         """The clips of the official folders, or all videos below the root where there are none."""
         folders = [folder for folder in (*(self.root / part / "mp4" for part in PARTS), self.root / "mp4") if folder.is_dir()]
-        return sorted(chain.from_iterable(walk(folder) for folder in folders or [self.root]))
+        return sorted(chain.from_iterable(walk(folder, left_out=self.left_out) for folder in folders or [self.root]))
 
     def split(self, clips: Sequence[Clip]) -> dict[str, list[Clip]]:
-        """The official test part where it is there besides dev; else speakers by their hash."""
-        dev, test = ([clip for clip in clips if clip.name.startswith(f"{part}/")] for part in PARTS)
-        if not dev or not test:
-            return super().split(clips)
-        val = self.shares["val"]
-        return {**split_by_speaker(dev, {"train": 1 - val, "val": val}), "test": test}
+        """The official test part where it is there besides others; else speakers by their hash."""
+        return split_beside_test(clips, self.is_test, self.shares)
+
+    def is_test(self, clip: Clip) -> bool:
+        """Whether a clip is in the official test part."""
+        return clip.name.startswith("test/")
 
     def speaker(self, video: Path) -> str:
         """The first folder below `{dev,test}/mp4`; the clip's own name if there is none."""
@@ -90,10 +96,19 @@ class VoxCeleb2(Folder):
         return parts[0]
 
     def sound(self, video: Path) -> Path:
-        """The m4a file of the official aac folder where it is there, else the clip itself."""
+        """The file in the official folder of sounds where it is there, else the clip itself."""
+        folder, suffix = self.sounds
         parts = list(video.parts)
         if "mp4" in parts[len(self.root.parts) :]:
-            parts[parts.index("mp4", len(self.root.parts))] = "aac"
-            if (sound := Path(*parts).with_suffix(".m4a")).is_file():
+            parts[parts.index("mp4", len(self.root.parts))] = folder
+            if (sound := Path(*parts).with_suffix(suffix)).is_file():
                 return sound
         return video
+
+    @classmethod
+    def cuts(cls, lists: Path) -> Iterator[Cut | LeftOut]:
+        """The clips of `[{dev,test}/][txt/]<speaker>/<video>/<clip>.txt`."""
+        for path in track_files(lists, cls.lists_are):
+            *folders, speaker, video, _ = ("", "", *path.relative_to(lists).parts)
+            part = "".join(f"{folder}/" for folder in folders if folder in PARTS)
+            yield cut_of(path, f"{part}mp4/{speaker}/{video}/{path.stem}", video)

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 VERSION = 1  # of what is cached; another one is computed again
 BATCH = 16  # frames in memory
-LONG = 500  # frames from which on progress is shown
+LONG = 100  # frames from which on progress is shown
+PART = 256  # frames after which what was found so far is kept, so that a killed run goes on from there
 
 
 class Detections(NamedTuple):
@@ -205,22 +206,28 @@ class FaceFinder:
             raise FaceError(f"{video.path} has no landmarks: {missing}, and --face.detector=files allows nothing else.")
         file = self.weights.get(self.back_end)
         weights = {"weights": content_hash(file)} if file is not None and file.is_file() else {}
-        found = self._cached(video, "faces", weights, lambda: self._detect(video))
+        begun = _begun(self._place(video, "faces", weights))
+        found = self._cached(video, "faces", weights, lambda: self._detect(video, begun))
+        _forget(begun)
         faces = np.split(found["faces"], np.cumsum(found["counts"])[:-1])
         return Detections(faces, found["cuts"].tolist())
 
-    def _detect(self, video: Video) -> dict[str, np.ndarray]:
+    def _detect(self, video: Video, begun: Path) -> dict[str, np.ndarray]:
+        """All faces of all frames: what an earlier run has `begun`, and the rest."""
         detector = make_detector(self.back_end, self.weights.get(self.back_end))
         scale = min(1.0, detector.longest_side / max(video.width, video.height))
         frames, same_frames = tee(_with_progress(video, "faces"))  # read in step: the second holds one frame back at most
         changes: list[float] = []
-        rows: list[list[float]] = []  # lists, because thousands of small arrays between the frames would scatter the memory
-        counts: list[int] = []
+        earlier = _load(begun) or {"rows": np.empty(0), "counts": np.empty(0)}
+        # lists, because thousands of small arrays between the frames would scatter the memory
+        rows, counts = (earlier[name].tolist() for name in ("rows", "counts"))
         reduced = (_reduced(frame, scale) for frame in _noting(zip(frames, content_changes(same_frames), strict=True), changes))
-        for batch in _batches(reduced):
+        for batch in _batches(islice(reduced, len(counts), None)):
             for found in detector.detect(batch):
                 rows += found.tolist()
                 counts.append(len(found))
+            if len(counts) % PART == 0:
+                _keep(begun, {"rows": np.array(rows, np.float32), "counts": np.array(counts, int)})
         faces = np.array(rows, np.float32).reshape(-1, 5)
         faces[:, :4] /= scale
         return {"faces": faces, "counts": np.array(counts), "cuts": np.array(scene_cuts(changes, min_length=1), int)}
@@ -258,8 +265,10 @@ class Reading:
         self._found = _load(self._path)
         self._back_end = finder.back_end
         self._waiting: list[np.ndarray] = []
-        self._parts: list[np.ndarray] = []
-        self._count = 0
+        self._parts: list[np.ndarray] = [np.empty((0, 68, 2), np.float32)]
+        if self._found is None and (earlier := _load(_begun(self._path))):
+            self._parts = [earlier["landmarks"]]
+        self._count = self._known = len(self._parts[0])  # frames whose landmarks are there; those of an earlier run
         self.sees = self._found is None
 
     @cached_property
@@ -268,6 +277,9 @@ class Reading:
 
     def see(self, frame: np.ndarray) -> None:
         """The next (H, W, 3) uint8 RGB frame; at most 16 are kept."""
+        if self._known:
+            self._known -= 1
+            return
         self._waiting.append(frame)
         if len(self._waiting) == BATCH:
             self._predict()
@@ -276,8 +288,9 @@ class Reading:
         """The landmarks of all frames seen, in pixels of the video."""
         if self._found is None:
             self._predict()
-            self._found = {"landmarks": np.concatenate([np.empty((0, 68, 2), np.float32), *self._parts])}
+            self._found = {"landmarks": np.concatenate(self._parts)}
             _keep(self._path, self._found)
+            _forget(_begun(self._path))
             self.sees = False
         landmarks = self._found["landmarks"]
         last = len(self.notes) - 1
@@ -295,6 +308,21 @@ class Reading:
             )
         self._parts.append(found)
         self._count += len(batch)
+        if batch and self._count % PART == 0:
+            _keep(_begun(self._path), {"landmarks": np.concatenate(self._parts)})
+
+
+def _begun(path: Path) -> Path:
+    """Where the beginning of a result lies until all of it is there."""
+    return path.with_suffix(".part.npz")
+
+
+def _forget(path: Path) -> None:
+    """Remove a file that may not be there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.debug("%s stays: %s", path, error)
 
 
 def _load(path: Path) -> dict[str, np.ndarray] | None:
@@ -337,7 +365,7 @@ def _digest(data: bytes | np.ndarray) -> str:
 
 def _with_progress(video: Video, what: str) -> Iterable[np.ndarray]:
     count = 1 if video.is_still else round(video.duration * video.fps)
-    return tqdm(video, f"{what}: {video.path.name}", count, leave=False, unit="frame", disable=count < LONG)
+    return tqdm(video, f"{what}: {video.path.name}", count, leave=False, unit="frame", disable=None if count >= LONG else True)
 
 
 def _noting(frames: Iterable[tuple[np.ndarray, float]], changes: list[float]) -> Iterator[np.ndarray]:

@@ -1,5 +1,8 @@
 """Files from the internet: resumed where they broke off, limited in size, and under their name only when they are checked.
 
+requests carries it: pooch begins a broken download anew and waits for a silent server without end, gdown adds only the pages of
+Google Drive, where no address of our table leads, and neither limits the size or the way of redirections.
+
 <file>.part          what has arrived
 <file>.part.origin   the address that it came from and the version of the file there (its ETag), one a line
 """

@@ -23,7 +23,7 @@ from talkingface.media.video import Video, jpeg_degraded
 from talkingface.metric.base import Column, StreamedMetric, Watch
 from talkingface.metric.cache import keep, recall
 from talkingface.metric.embeddings import SAMPLE_RATE, ClipLips, Embeddings, LipReader, load_samples, speech_embeddings
-from talkingface.metric.screening import Moment, Screening
+from talkingface.metric.screening import Moment, Screening, Square, cut
 from talkingface.model.syncnet.networks import FRAMES, SyncNet
 from talkingface.nn.weights import load_weights, read_weights
 from talkingface.registry import METRICS
@@ -250,6 +250,10 @@ class LSE(StreamedMetric):
             )
         return shots
 
+    def face(self, frame: np.ndarray, half: float, x: float, y: float) -> np.ndarray:
+        """What the judge is shown of a frame whose face, of a `CropPath`, has this half side and center, in pixels."""
+        return crop_face(frame, half, x, y)
+
     def finder(self, faces: FaceFinder) -> FaceFinder:
         """The detector of the track protocol."""
         name = self.detector
@@ -438,7 +442,7 @@ class TrackWatch(SyncWatch):
         for shot, path, lips in zip(self.shots, self.paths, self.lips, strict=True):
             row = moment.index - int(shot.frames[0])
             if moment.frame is not None and 0 <= row < len(shot.frames):
-                lips.see(crop_face(moment.frame, path.half[row], path.x[row], path.y[row]))
+                lips.see(self.metric.face(moment.frame, path.half[row], path.x[row], path.y[row]))
 
     def shown(self) -> Sequence[Lips]:
         return self.lips
@@ -471,6 +475,10 @@ class DemoLSE(LSE):
     variants = ("file",)
     columns: ClassVar[Mapping[str, Column]] = {f"{name} (demo judge)": column for name, column in LSE.columns.items()}
     shipped: ClassVar[Path] = Path(__file__).with_name("demo_judge.safetensors")
+    framing: ClassVar[tuple[float, float]] = (
+        2.9,
+        0.13,
+    )  # side of a demo frame, and how far its middle is below the face, in halves
 
     def __init__(
         self,
@@ -490,6 +498,10 @@ class DemoLSE(LSE):
 
     def missing(self, path: Path) -> str:
         return f"{path} does not exist: the demo world's judge. Install the package again, or set --DemoLSE.weights=FILE."
+
+    def face(self, frame: np.ndarray, half: float, x: float, y: float) -> np.ndarray:
+        side, below = self.framing
+        return cut(frame, Square(x, y + below * half, side * half), 128)
 
     def load_network(self, path: Path) -> SyncNet:
         weights = read_weights(path)

@@ -262,9 +262,11 @@ class TalkingFace(Model):
 
     Attributes:
         generates_with: networks that `generate` uses; `load` is told that these are needed.
+        stand_in: what `real` yields for clips that have no real video, in words; "" = nothing.
     """
 
     generates_with: ClassVar[Sequence[str]] = ()
+    stand_in: ClassVar[str] = ""
 
     @abstractmethod
     def generate(self, clip: Clip) -> Iterator[Frame]:
@@ -286,7 +288,7 @@ class TalkingFace(Model):
         return clip.audio
 
     def real(self, clip: Clip) -> Iterable[np.ndarray] | None:
-        """The real frames as `generate` shows the face, where it cuts or aligns it; None: as they are in `clip.truth`."""
+        """The real frames as `generate` shows the face, where it cuts or aligns it; None: as they are in `clip.truth`, if any."""
         return None
 
     def views(self, clip: Clip, video: Path) -> Mapping[str, View]:

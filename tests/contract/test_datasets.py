@@ -53,6 +53,37 @@ def hdtf(root: Path) -> None:
             touch(root / f"WDA_Person{'ABCDEF'[speaker]}{clip}_000.mp4")
 
 
+def lrs3(root: Path) -> None:
+    """Talks in both parts of the official split, one of them in two parts."""
+    for talk in range(SPEAKERS):
+        for clip in range(CLIPS):
+            touch(root / ("test" if talk == 0 else "trainval") / f"_talk{talk}" / f"5000{clip}.mp4")
+    touch(root / "pretrain" / "_talk1" / "00001.mp4")
+
+
+def mead(root: Path) -> None:
+    """Two sentences of each actor, seen from two sides, with their sound."""
+    for actor in range(SPEAKERS):
+        for clip in range(CLIPS):
+            touch(root / f"M{actor:03d}" / "audio" / "happy" / "level_1" / f"{clip:03d}.m4a")
+            for view in ("front", "left_30"):
+                touch(root / f"M{actor:03d}" / "video" / view / "happy" / "level_1" / f"{clip:03d}.mp4")
+
+
+def grid(root: Path) -> None:
+    """Two sentences of each speaker."""
+    for speaker in range(1, SPEAKERS + 1):
+        for clip in range(CLIPS):
+            touch(root / f"s{speaker}" / f"bbaf{clip}n.mpg")
+
+
+def celebv_hq(root: Path) -> None:
+    """Two clips of each video."""
+    for video in range(SPEAKERS):
+        for clip in range(CLIPS):
+            touch(root / f"_video-{video}_{clip}.mp4")
+
+
 def lrw(root: Path) -> None:
     """Three words in each split."""
     for split in SPLITS:
@@ -68,8 +99,8 @@ def portraits(root: Path) -> None:
 
 
 LAYOUTS = {
-    "lrw": lrw, "DAVSDataset": lrw, "folder": in_folders, "lrs2": lrs2, "voxceleb2": voxceleb2, "hdtf": hdtf,
-    "portraits": portraits,
+    "lrw": lrw, "DAVSDataset": lrw, "folder": in_folders, "lrs2": lrs2, "voxceleb1": voxceleb2, "voxceleb2": voxceleb2,
+    "hdtf": hdtf, "lrs3": lrs3, "mead": mead, "grid": grid, "celebv_hq": celebv_hq, "portraits": portraits,
 }  # fmt: skip
 TEST_ONLY = {"portraits"}  # nothing can be learnt from them
 

@@ -1,6 +1,8 @@
 """Portraits that say recordings, and the authors' dump files."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -21,6 +23,11 @@ def examples(tmp_path):
     for name in names:
         touch(tmp_path / "examples" / name)
     return tmp_path / "examples"
+
+
+def test_its_data_sets_are_known_before_any_model():
+    look = "from talkingface.registry import DATASETS; [DATASETS.resolve(n) for n in ('portraits', 'audio2landmark_content')]"
+    subprocess.run([sys.executable, "-c", look], check=True)
 
 
 def test_every_portrait_says_every_recording(examples):

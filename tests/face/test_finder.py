@@ -103,6 +103,37 @@ def test_a_second_call_detects_nothing(blobs, clip, tmp_path):
     assert blobs.seen == seen
 
 
+def test_a_killed_search_goes_on_where_it_stopped(blobs, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(finder, "PART", finder.BATCH)
+    whole = FaceFinder("dlib", cache_dir=tmp_path / "whole").landmarks(Video(clip)).landmarks
+    blobs.seen.clear()
+    detect, predict, asked = BlobDetector.detect, BlobLandmarks.predict, []
+
+    def killed(self, frames):
+        if sum(self.seen) == 2 * finder.BATCH:
+            raise KeyboardInterrupt
+        return detect(self, frames)
+
+    def counted(self, frames, boxes):
+        if len(asked) == 1:
+            asked.append(0)
+            raise KeyboardInterrupt
+        asked.append(len(frames))
+        return predict(self, frames, boxes)
+
+    half = FaceFinder("dlib", cache_dir=tmp_path / "half")
+    monkeypatch.setattr(BlobDetector, "detect", killed)
+    with pytest.raises(KeyboardInterrupt):
+        half.landmarks(Video(clip))
+    monkeypatch.setattr(BlobDetector, "detect", detect)
+    monkeypatch.setattr(BlobLandmarks, "predict", counted)
+    with pytest.raises(KeyboardInterrupt):
+        half.landmarks(Video(clip))
+    found = half.landmarks(Video(clip)).landmarks
+    assert sum(blobs.seen) == sum(asked) == len(found) == 40 and np.array_equal(found, whole)
+    assert not list((tmp_path / "half").rglob("*.part.npz"))
+
+
 def test_another_rate_or_detector_detects_again(blobs, clip):
     FaceFinder("dlib").boxes(Video(clip))
     assert len(FaceFinder("dlib").boxes(Video(clip, fps=12.5)).boxes) == 20

@@ -349,6 +349,30 @@ def test_another_background_is_taken_from_the_settings(character, speech, tmp_pa
     assert (frame[0, 0] == 200).all()
 
 
+def test_without_a_real_video_the_published_content_branch_is_compared_with(character, speech, tmp_path, caplog):
+    clip, model = Clip("a", character, speech), tiny(compare_content=True)
+    model.checkpoints_dir = tmp_path / "checkpoints"
+    assert tiny().real(clip) is None and model.real(clip) is None
+    assert "ckpt_content_branch.pth does not exist: clips without a real video are compared with nothing" in caplog.text
+    (model.checkpoints_dir / "MakeItTalk").mkdir(parents=True)
+    torch.save({"model_g_face_id": model.content.state_dict()}, model.checkpoints_dir / "MakeItTalk" / "ckpt_content_branch.pth")
+    own, published = ([np.copy(image) for image in images] for images in (model.images(clip, model.content), model.real(clip)))
+    assert np.array_equal(own, published)
+    model.content.fc[-1].weight.data *= 3
+    trained = [frame.image for frame in model.generate(clip)]
+    assert not np.array_equal(trained, published) and np.array_equal(list(model.real(clip)), published)
+
+
+def test_landmarks_are_shown_as_they_move(character, picture, speech):
+    assert tiny().views(Clip("a", character, speech), character) == {}
+    for face in (character, picture(SIDE, SIDE)):
+        model, clip = tiny(landmarks_video=True), Clip("a", face, speech)
+        view = model.views(clip, face.with_suffix(".mp4"))["landmarks"]
+        frames = list(view.frames)
+        assert len(frames) == 50 and frames[0].shape == (SIDE, SIDE, 3) and view.with_sound
+        assert (frames[0][0] == 255).all() and frames[0].min() < 100 and not np.array_equal(frames[0], frames[20])
+
+
 def test_a_large_character_is_reduced_with_its_points(character):
     puppet = read_puppet(character)
     half = puppet.reduced(80)

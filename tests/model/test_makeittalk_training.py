@@ -19,7 +19,7 @@ from talkingface.model.makeittalk.networks.content import WINDOW
 from talkingface.model.makeittalk.registration import registered
 from talkingface.model.makeittalk.rows import bridged, eye_distance, lifted, rows_of
 from talkingface.model.makeittalk.tables import STANDARD_FACE, TARGET_VOICE
-from talkingface.quick_start import complete
+from talkingface.quick_start import complete, stand_ins
 
 TINY = {"width": 0.05, "image_size": 64, "speaker_embedding": "spectrum", "pictures": 4}
 
@@ -97,6 +97,22 @@ def test_steps_from_one_clip_to_the_next_are_not_compared():
     made[2:] = 7.0
     assert losses.motion_distance(made, truth, torch.tensor([True, False, True])) == 0
     assert losses.motion_distance(made, truth, torch.tensor([True, True, True])) > 2
+
+
+def test_style_is_compared_over_the_whole_batch_and_features_layer_by_layer():
+    generator = torch.Generator().manual_seed(0)
+    made, real = ([torch.rand(2, 3, side, side, generator=generator) for side in (4, 2)] for _ in range(2))
+    assert losses.feature_distance(made, real) == pytest.approx(
+        sum(float((a - b).abs().mean()) for a, b in zip(made, real, strict=True))
+    )
+
+    def gram(x):
+        flat = x.reshape(6, -1).double().numpy()
+        return flat @ flat.T / flat.size
+
+    wanted = sum(3e7 * ((gram(a) - gram(b)) ** 2).mean() for a, b in zip(made, real, strict=True))
+    assert float(losses.style_distance(made, real)) == pytest.approx(wanted, rel=1e-4)
+    assert float(losses.style_distance(real, real)) == 0
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -306,8 +322,19 @@ def test_dumps_teach_the_content_branch_and_nothing_else(model, dumped, tmp_path
 
 def test_the_port_s_name_trains_the_content_branch_alone():
     config = Config.load("audio2landmark_content", "audio2landmark_content")
-    assert config["model"] == "MakeItTalk" and config["stages"] == ["content"]
-    assert Config.load("MakeItTalk", "demo")["stages"] == ["converter", "content", "speaker", "translator"]
+    assert config["model"] == "MakeItTalk" and config["stages"] == ["content"] and config["MakeItTalk.compare_content"]
+    whole = Config.load("MakeItTalk", "demo")
+    assert whole["stages"] == ["converter", "content", "speaker", "translator"] and not whole["MakeItTalk.compare_content"]
+
+
+def test_a_report_says_what_stands_for_real_videos(model, tmp_path):
+    clips = [Clip(name, tmp_path / "a.png", tmp_path / "a.wav") for name in ("one", "two")]
+    assert stand_ins(model, clips, tmp_path / "videos") == []
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "two.mp4").touch()
+    assert stand_ins(model, clips, tmp_path / "videos") == [
+        "1 clips have no real video; what stands here as theirs is what the published content branch makes of them."
+    ]
 
 
 def test_networks_that_no_stage_trains_are_loaded_or_named(model, tmp_path, caplog):

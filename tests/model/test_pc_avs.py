@@ -5,6 +5,7 @@ import wave
 from dataclasses import replace
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -335,6 +336,33 @@ def test_smoothing_takes_the_shaking_away():
     assert jerk[1] < 0.15 * jerk[0] and np.abs(smooth - still)[10:-10].max() < np.abs(shaking - still)[10:-10].max()
 
 
+def test_a_smoothed_crop_does_not_nod_as_the_lips_open():
+    points = faces.three_points(landmarks(np.full((60, 2), 200.0)))
+    points[:, 2, 1] += 4 * np.sin(np.arange(60))
+    nodding, steady = (faces.frame_maps(points, seconds) for seconds in (0.0, 0.05))
+    assert np.ptp(steady[:, 1, 2]) < 0.3 * np.ptp(nodding[:, 1, 2])
+    mouths = np.einsum("tij,tj->ti", steady[:, :, :2], points[:, 2]) + steady[:, :, 2]
+    assert np.allclose(mouths.mean(axis=0), PLACE[2], atol=0.1)
+
+
+@pytest.mark.slow
+def test_a_real_face_trembles_less_when_its_crop_is_steadied(real_data):
+    with np.load(real_data / "landmarks" / "wild_vrt_2.npz") as stored:
+        points = faces.three_points(stored["landmarks"][:75])
+    frames = Video(real_data / "wild" / "vrt_2.mp4").read()[:75]
+    authors, steady = (trembling(frames, faces.frame_maps(points, seconds)) for seconds in (0.0, 0.05))
+    assert steady < 0.7 * authors
+
+
+def trembling(frames, maps):
+    """Mean second difference of where the upper half of the face lies in its crop, pixels."""
+    crops = [cv2.cvtColor(faces.cut(*pair, reduce=True), cv2.COLOR_RGB2GRAY) for pair in zip(frames, maps, strict=True)]
+    upper = [crop[16:96, 48:176].astype(np.float32) for crop in crops]
+    window = cv2.createHanningWindow((128, 80), cv2.CV_32F)
+    moves = np.array([cv2.phaseCorrelate(one, other, window)[0] for one, other in zip(upper, upper[1:], strict=False)])
+    return np.linalg.norm(np.diff(moves, axis=0), axis=1).mean()
+
+
 def test_frames_without_a_face_keep_the_place_of_the_one_before_and_are_counted(tmp_path, caplog):
     points = landmarks(np.linspace(150, 170, 10)[:, None] * [1.0, 1.0])
     points[[0, 5, 6]] = np.nan
@@ -343,7 +371,13 @@ def test_frames_without_a_face_keep_the_place_of_the_one_before_and_are_counted(
     detected = np.isfinite(points).all(axis=(1, 2)) & (np.arange(10) != 8)
     shown = faces.FaceVideo(video(tmp_path / "a.mkv", 10, (300, 320)), KnownFaces(points, detected))
     assert len(list(shown)) == 10 and list(shown.with_face()) == [1, 2, 3, 4, 7, 9]
-    assert "no face was found in 4 of 10 frames: 1 bridged between their neighbors, 3 held where the last face was" in caplog.text
+    report = "no face was found in 4 of 10 frames (0, 5-6, 8): 1 bridged between their neighbors, 3 held where the last face was"
+    assert report in caplog.text
+
+
+def test_many_frames_without_a_face_are_named_as_far_as_a_line_holds_them():
+    assert faces.spans(np.array([3])) == "3" and faces.spans(np.arange(4, 9)) == "4-8"
+    assert faces.spans(np.arange(0, 40, 2), most=3) == "0, 2, 4 and 17 more"
 
 
 def test_crops_are_taken_as_they_are_and_other_frames_are_aligned(tmp_path):

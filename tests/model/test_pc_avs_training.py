@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from talkingface.config import Config
 from talkingface.dataset.base import Clip
 from talkingface.errors import CheckpointError, ConfigError, DatasetError, MediaError, MissingWeightsError
 from talkingface.face.finder import FaceFinder
@@ -32,6 +33,7 @@ from talkingface.model.pc_avs.stages import (
 )
 from talkingface.nn.gan import MultiscaleDiscriminator
 from talkingface.nn.weights import save_weights
+from talkingface.quick_start import train
 from talkingface.trainer.loader import stack
 from talkingface.trainer.settings import TrainingSettings
 from talkingface.trainer.trainer import Trainer
@@ -391,6 +393,14 @@ def test_without_vgg19_the_error_names_its_source_and_the_switch(tmp_path, monke
         GeneratorStage(make_model())
     with pytest.raises(ConfigError, match=r"generator\.perceptual: expected one of vgg19, none, got 'vgg'"):
         GeneratorStage(make_model(), perceptual="vgg")
+
+
+def test_what_a_later_stage_lacks_is_said_before_anything_is_prepared_or_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    config = Config.load("PC_AVS", overrides={"PC_AVS": TINY, "generator": {"perceptual": "vgg19"}})
+    with pytest.raises(MissingWeightsError, match="vgg19"):
+        train(config, make_model(), dataset=None, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("setting", ["clip_len", "frame_interval", "generate_interval", "num_inputs"])

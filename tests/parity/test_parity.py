@@ -33,8 +33,12 @@ SLOW = {  # several seconds to minutes of a processor, beside quicker cases of t
     "parity:pc_avs/inference",
     "parity:pc_avs/train_losses",
     "parity:video_retalking/e2e_core",
-    "parity:video_retalking/e2e_upface",
     "video_retalking/e2e_full",
+    "video_retalking/e2e_upface",
+    "video_retalking/enet_video",
+    "video_retalking/gfpgan_v1_clean",
+    "video_retalking/gpen_bfr_512",
+    "video_retalking/lnet_video",
 }
 
 

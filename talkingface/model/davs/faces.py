@@ -100,12 +100,13 @@ def read_mat(path: Path) -> np.ndarray:
         FaceError: it is no MATLAB file of version 7 or older, or does not hold one such table.
     """
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         content = loadmat(str(path), mat_dtype=True)
     except NotImplementedError as error:
         raise FaceError(f"{path} is of MATLAB's version 7.3; save it again with `save(..., '-v7')`.") from error
-    except (OSError, ValueError, TypeError, IndexError, KeyError) as error:
+    except (MatReadError, OSError, ValueError, TypeError, IndexError, KeyError) as error:
         raise FaceError(f"{path} is not a MATLAB file that can be read, or is damaged: {error}.") from error
     arrays = {name: value for name, value in content.items() if isinstance(value, np.ndarray) and value.dtype.kind in "iuf"}
     tables = {name: value for name, value in arrays.items() if value.shape[1:] in ((NUMBERS,), (NUMBERS // 2, 2))}

@@ -303,7 +303,7 @@ class DAVS(TalkingFace):
         words = self.tuning_words(picture, items)
         key = self.speaker_key(picture, words)
         if self.remembered is None or self.remembered[0] != key:
-            painter = self.tuned(picture, words) if len(words) else Painter(self.identity, self.decoder)
+            painter = self.tuned(picture, words) if len(words) else Painter(self.identity, self.decoder).copy()
             self.remembered = (key, (painter, painter.identity(picture)))
         return self.remembered[1]
 

@@ -23,8 +23,9 @@ class Painter(NamedTuple):
     decoder: Decoder
 
     def copy(self) -> Painter:
-        """The same weights, which may now be changed."""
-        return Painter(deepcopy(self.identity), deepcopy(self.decoder))
+        """The same weights, which may now be changed; channels lie innermost, which processors compute faster."""
+        identity, decoder = deepcopy(self.identity), deepcopy(self.decoder)
+        return Painter(identity.to(memory_format=torch.channels_last), decoder.to(memory_format=torch.channels_last))
 
     def train(self, mode: bool) -> None:
         """Norms use the picture's own statistics, or those that they have learnt."""

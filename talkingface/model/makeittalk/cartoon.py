@@ -26,7 +26,7 @@ def moving_points(rows: np.ndarray, scale: float, shift: np.ndarray, kept: Seque
     Returns:
         (N, len(kept) + B, 2) pixels, with two decimals.
     """
-    points = np.empty((len(rows), len(kept) + len(border), 2))
+    points = np.empty((len(rows), len(kept) + len(border), 2), rows.dtype)
     landmarks = points[:, : len(kept)]
     for place, point in enumerate(kept):
         landmarks[:, place] = rows[:, point, :2]

@@ -100,7 +100,7 @@ def animate(
         embedding: (256,) of the recording.
 
     Returns:
-        (N, 68, 3) float64, x and y in the portrait's pixels, 62.5 rows per second; N is T - 18, less up to 9 rows.
+        (N, 68, 3) float32, x and y in the portrait's pixels, 62.5 rows per second; N is T - 18, less up to 9 rows.
 
     Raises:
         MediaError: the speech is shorter than 28 mel rows.
@@ -192,7 +192,7 @@ def to_pixels(rows: np.ndarray, scale: float, shift: np.ndarray, out: np.ndarray
 
 
 def into(rows: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    """Rows in the array `out`, or in a new one: ten minutes of speech are 60 MB of rows, which are copied no more than needed."""
+    """Rows in the array `out`, or in a new one: ten minutes of speech are 30 MB of rows, which are copied no more than needed."""
     if out is None:
         return rows.copy()
     if out is not rows:
@@ -220,13 +220,13 @@ def move(
         embedding: (256,) of the recording.
 
     Returns:
-        (N, 68, 3) float64, normalised, smooth, rounded to six decimals as in the authors' files.
+        (N, 68, 3) float32, normalised, smooth, rounded to six decimals as in the authors' files.
 
     Raises:
         MediaError: the speech is shorter than 28 mel rows.
     """
     check_length(len(mel))
-    rows, count = np.empty((len(mel) - WINDOW, *face.shape)), 0
+    rows, count = np.empty((len(mel) - WINDOW, *face.shape), np.float32), 0
     for part in chunks(face, mel, embedding, content, speaker, motion):
         rows[count : count + len(part)] = part
         count += len(part)

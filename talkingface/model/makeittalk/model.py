@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +15,7 @@ import torch
 from talkingface.dataset.base import Clip
 from talkingface.errors import ConfigError
 from talkingface.media.audio import SAMPLE_RATE
-from talkingface.model.base import Frame, TalkingFace
+from talkingface.model.base import Frame, TalkingFace, View
 from talkingface.model.makeittalk import voice
 from talkingface.model.makeittalk.data import SCHEMES, PictureSettings, prepare_dump, prepare_video
 from talkingface.model.makeittalk.frames import FrameSettings, real_frames, speaking_portrait, speaking_puppet
@@ -22,14 +24,16 @@ from talkingface.model.makeittalk.networks.content import ContentBranch
 from talkingface.model.makeittalk.networks.conversion import VoiceConverter
 from talkingface.model.makeittalk.networks.speaker import SpeakerBranch
 from talkingface.model.makeittalk.networks.translation import ResUnetGenerator
-from talkingface.model.makeittalk.portrait import Portrait, read_portrait
+from talkingface.model.makeittalk.portrait import Portrait, draw_rows, read_portrait
 from talkingface.model.makeittalk.puppet import is_puppet, read_puppet
 from talkingface.model.makeittalk.speech import Speech, convert, speech_features
 from talkingface.model.makeittalk.stages import ContentStage, ConverterStage, SpeakerStage, TranslatorStage
 from talkingface.model.makeittalk.tables import TARGET_VOICE
 from talkingface.model.stage import Stage
-from talkingface.nn.weights import Weights, read_networks
+from talkingface.nn.weights import Weights, load_weights, read_networks, read_weights
 from talkingface.registry import MODELS
+
+log = logging.getLogger(__name__)
 
 
 @MODELS.register("MakeItTalk", aliases=["audio2landmark_content"])
@@ -74,6 +78,8 @@ class MakeItTalk(TalkingFace):
         pictures: of each clip, that the image translation learns from; 0 = all frames.
         drawn_points: that are drawn in them: 68 as at generation, 74 as for the published network, or 98.
         awing_file: weights of the Adaptive-Wing network, which finds 74 and 98.
+        landmarks_video: also write the landmarks of each clip as they move.
+        compare_content: compare clips without a real video with what the published content branch makes of them.
     """
 
     files: ClassVar[Mapping[str, str]] = {
@@ -92,6 +98,7 @@ class MakeItTalk(TalkingFace):
         "translator": TranslatorStage,
     }
     generates_with: ClassVar[Sequence[str]] = ("converter", "content", "speaker", "translator")
+    stand_in = "what the published content branch makes of them"
 
     def __init__(
         self,
@@ -129,6 +136,8 @@ class MakeItTalk(TalkingFace):
         pictures: int = 32,
         drawn_points: int = 68,
         awing_file: str = "checkpoints/MakeItTalk/WFLW_4HG.pth",
+        landmarks_video: bool = False,
+        compare_content: bool = False,
     ):
         super().__init__()
         if width <= 0:
@@ -147,6 +156,7 @@ class MakeItTalk(TalkingFace):
         )
         self.speaker, self.translator = SpeakerBranch(width), ResUnetGenerator(7 if add_audio_in else 6, width)
         self.pictures = PictureSettings(pictures, image_size, checked_scheme(drawn_points), awing_file, add_audio_in)
+        self.landmarks_video, self.compare_content = landmarks_video, compare_content
 
     def sizes(self) -> dict[str, Any]:
         sizes = {"width": self.width, "image_size": self.frames.image_size, "add_audio_in": self.translator.hears}
@@ -194,16 +204,22 @@ class MakeItTalk(TalkingFace):
         """Listen to a recording as it is."""
         return speech_features(audio, self.embed, self.pitch_range)
 
-    def animate(self, landmarks: np.ndarray, audio: Path) -> np.ndarray:
-        """Let the landmarks (68, 2 or 3) of a portrait speak: (N, 68, 3) in its pixels, 62.5 rows per second."""
-        speech = self.hear(audio)
-        mel = convert(self.converter, speech)
-        return animate(landmarks, mel, speech.embedding, self.content, self.speaker, self.motion)
+    def animate(self, landmarks: np.ndarray, audio: Path, content: ContentBranch | None = None) -> np.ndarray:
+        """Let the landmarks (68, 2 or 3) of a portrait speak: (N, 68, 3) in its pixels, 62.5 rows per second.
 
-    def move(self, face: np.ndarray, audio: Path) -> np.ndarray:
+        Args:
+            content: the branch that moves the lips; None = the model's own.
+        """
+        return animate(landmarks, *self.converted(audio), content or self.content, self.speaker, self.motion)
+
+    def move(self, face: np.ndarray, audio: Path, content: ContentBranch | None = None) -> np.ndarray:
         """Let a normalised face (68, 3) with a closed mouth speak: (N, 68, 3) normalised, 62.5 rows per second."""
+        return move(face, *self.converted(audio), content or self.content, self.speaker, self.motion)
+
+    def converted(self, audio: Path) -> tuple[np.ndarray, np.ndarray]:
+        """What the branches hear: a recording in the voice that they know, (T, 80), and who speaks, (256,)."""
         speech = self.hear(audio)
-        return move(face, convert(self.converter, speech), speech.embedding, self.content, self.speaker, self.motion)
+        return convert(self.converter, speech), speech.embedding
 
     # --- frames -------------------------------------------------------------------------------------------------------
 
@@ -211,17 +227,45 @@ class MakeItTalk(TalkingFace):
         return self.frames.fps
 
     def generate(self, clip: Clip) -> Iterator[Frame]:
+        yield from map(Frame, self.images(clip, self.content))
+
+    def images(self, clip: Clip, content: ContentBranch) -> Iterator[np.ndarray]:
+        """The frames of a clip whose lips a content branch moves."""
         settings = self.frames
         if is_puppet(clip.face):
             puppet = read_puppet(clip.face, settings.jpg_bg or None).reduced(settings.longest_side)
-            images = speaking_puppet(puppet, self.move, clip.audio, settings)
+            return speaking_puppet(puppet, partial(self.move, content=content), clip.audio, settings)
+        closes, name = self.motion.close_input_face_mouth, clip.face.name
+        animate = partial(self.animate, content=content)
+        return speaking_portrait(self.portrait(clip), animate, clip.audio, self.translator, settings, name, closes)
+
+    def views(self, clip: Clip, video: Path) -> dict[str, View]:
+        return {"landmarks": View(self.drawn_landmarks(clip), with_sound=True)} if self.landmarks_video else {}
+
+    def drawn_landmarks(self, clip: Clip) -> Iterator[np.ndarray]:
+        """The moving landmarks of a clip as lines on white: (S, S, 3) uint8 RGB."""
+        side = self.frames.image_size
+        if is_puppet(clip.face):
+            rows = side * (0.3 * self.move(read_puppet(clip.face).closed, clip.audio)[..., :2] + [0.5, 0.4])
         else:
-            closes, name = self.motion.close_input_face_mouth, clip.face.name
-            images = speaking_portrait(self.portrait(clip), self.animate, clip.audio, self.translator, settings, name, closes)
-        yield from map(Frame, images)
+            rows = self.animate(self.portrait(clip).landmarks, clip.audio)
+        return (drawing[..., ::-1] for drawing in draw_rows(self.frames.in_time(rows, clip.audio), side))
 
     def real(self, clip: Clip) -> Iterable[np.ndarray] | None:
-        return None if clip.truth is None or is_puppet(clip.face) else real_frames(self.portrait(clip), clip.truth, self.frames)
+        if clip.truth is None:
+            content = self.published_content() if self.compare_content else None
+            return None if content is None else self.images(clip, content)
+        return None if is_puppet(clip.face) else real_frames(self.portrait(clip), clip.truth, self.frames)
+
+    def published_content(self) -> ContentBranch | None:
+        """The published content branch; None where its file is not there."""
+        path = self.published("content", self.checkpoints_dir)
+        if not path.is_file():
+            log.warning("%s does not exist: clips without a real video are compared with nothing.", path)
+            return None
+        branch = ContentBranch(self.width, self.use_prior_net)
+        load_weights(branch, read_weights(path).state, path)
+        return branch.eval().to(self.device)
 
     def portrait(self, clip: Clip) -> Portrait:
         """The face that a clip shows; of a video, in its first frame."""

@@ -214,12 +214,12 @@ def convert(converter: VoiceConverter, speech: Speech) -> np.ndarray:
     target = converter.target_voice[None]
     device = target.device
     source = torch.from_numpy(np.array(speech.source, np.float32))[None].to(device)
-    parts = []
+    said = np.empty_like(speech.mel)
     for first in range(0, len(speech.mel), CONVERTED):
         mel = torch.from_numpy(np.array(speech.mel[first : first + CONVERTED]))
         padding = (0, 0, 0, -len(mel) % 32)
         rows, pitch = (
             torch.nn.functional.pad(x, padding)[None].to(device) for x in (mel, one_hot(speech.pitch[first : first + CONVERTED]))
         )
-        parts.append(converter(rows, source, pitch, target)[1][0, : len(mel)].float().cpu().numpy())
-    return np.concatenate(parts)
+        said[first : first + CONVERTED] = converter(rows, source, pitch, target)[1][0, : len(mel)].float().cpu().numpy()
+    return said

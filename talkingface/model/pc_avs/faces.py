@@ -69,8 +69,9 @@ def frame_maps(points: np.ndarray, smooth: float = 0.0) -> np.ndarray:
 
     Args:
         points: (T, 3, 2) of `three_points`; NaN where there is no face: such a frame keeps the shift of the one before.
-        smooth: 0: shifts follow the mouth with a decay of 0.2, as the authors do. Else shifts are averaged over about so
-            many seconds around each frame: the crop then moves with the head, not with each twitch of a landmark.
+        smooth: 0: shifts follow the mouth with a decay of 0.2, as the authors do: the crop shakes as the lips open and close.
+            Else they follow the middle of eyes and mouth, averaged over about so many seconds around each frame: the crop
+            then moves with the head, and the mouth stays in place on average.
 
     Returns:
         (T, 2, 3) float64.
@@ -78,9 +79,9 @@ def frame_maps(points: np.ndarray, smooth: float = 0.0) -> np.ndarray:
     points = np.asarray(points, np.float64)
     known = np.isfinite(points).all(axis=(1, 2))
     matrix = mean_map(points[known])
-    moves = REFERENCE[2] - (points[:, 2] @ matrix[:, :2].T + matrix[:, 2])
+    moves = REFERENCE - (points @ matrix[:, :2].T + matrix[:, 2])  # (T, 3, 2): what each point lacks
     moves = moves[held(known)]
-    shifts = averaged(moves, smooth * FPS) if smooth else following(moves)
+    shifts = moving_with_head(moves, smooth * FPS) if smooth else following(moves[:, 2])
     maps = np.repeat(matrix[None], len(points), axis=0)
     maps[:, :, 2] += shifts
     return maps
@@ -100,11 +101,15 @@ def following(moves: np.ndarray) -> np.ndarray:
     return shifts
 
 
-def averaged(moves: np.ndarray, frames: float) -> np.ndarray:
-    """(T, 2) moves, averaged with Gaussian weights whose deviation is a number of frames."""
+def moving_with_head(moves: np.ndarray, frames: float) -> np.ndarray:
+    """(T, 2): the mean of (T, 3, 2) moves, averaged with Gaussian weights whose deviation is a number of frames.
+
+    A constant is added to it, by which the mouth is on average where it should be.
+    """
     from scipy.ndimage import gaussian_filter1d
 
-    return gaussian_filter1d(moves, frames, axis=0, mode="nearest")
+    heads = moves.mean(axis=1)
+    return gaussian_filter1d(heads, frames, axis=0, mode="nearest") + (moves[:, 2] - heads).mean(axis=0)
 
 
 def cut(frame: np.ndarray, matrix: np.ndarray, reduce: bool = False) -> np.ndarray:
@@ -119,6 +124,14 @@ def cut(frame: np.ndarray, matrix: np.ndarray, reduce: bool = False) -> np.ndarr
         frame = cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         matrix = np.column_stack((matrix[:, :2] / factor, matrix[:, 2]))
     return crop(frame, matrix, (SIDE, SIDE))
+
+
+def spans(frames: np.ndarray, most: int = 8) -> str:
+    """Frames (n,) in order, in words: "0, 5-6, 8"; after so many stretches, how many frames more there are."""
+    parts = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+    words = [str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts[:most]]
+    more = sum(map(len, parts[most:]))
+    return ", ".join(words) + (f" and {more} more" if more else "")
 
 
 # --- a video ----------------------------------------------------------------------------------------------------------
@@ -219,7 +232,8 @@ class FaceVideo:
         if not seen.all():
             lost, bridged = int((~known).sum()), int((known & ~seen).sum())
             ways = f"{bridged} bridged between their neighbors, {lost} held where the last face was"
-            log.warning("%s: no face was found in %d of %d frames: %s.", self.path, bridged + lost, len(known), ways)
+            where = spans(np.flatnonzero(~seen))
+            log.warning("%s: no face was found in %d of %d frames (%s): %s.", self.path, bridged + lost, len(known), where, ways)
         return frame_maps(points, self.alignment.smooth), seen
 
     def with_face(self) -> Sequence[int]:

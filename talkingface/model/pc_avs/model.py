@@ -91,7 +91,7 @@ class PC_AVS(TalkingFace):
         noise: of the generator: "fresh" for each frame, "stored" with the weights, or "none".
         borders: "pad" makes the first and last two frames too; "cut" leaves them out, as the authors do.
         align: "auto" aligns faces in what is not 224 x 224 pixels; "always"; "never".
-        align_smooth: seconds over which an alignment's shifts are averaged; 0 = as the authors do.
+        align_smooth: seconds over which an alignment follows the head; 0 = it follows the mouth, as the authors' does.
         align_reduce: reduce large faces before they are aligned, so that no pixel is skipped; the authors do not.
         batch_size: frames made at once; changes speed and memory only.
         all_videos: also write the inputs as the networks see them, and everything side by side.
@@ -176,7 +176,8 @@ class PC_AVS(TalkingFace):
         self.files = files  # type: ignore[misc]
 
     def sizes(self) -> dict[str, Any]:
-        return {"width": self.width, "image_size": self.image_size, "pose_dim": self.pose_dim}
+        names = ("width", "image_size", "pose_dim", "num_classes", "clip_len")
+        return {name: getattr(self, name) for name in names}
 
     # --- training data ------------------------------------------------------------------------------------------------
 

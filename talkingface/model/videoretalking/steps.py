@@ -38,7 +38,7 @@ from talkingface.model.videoretalking.tools import Tools
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = {"cpu": 2, "cuda": 16}  # heads that DNet is given at once
+AT_ONCE = {"cpu": 2, "cuda": 16}  # heads that DNet is given, and faces that are put into their frames, at once
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class Retalking:
         if self.tools.detectors is not None:
             key = digest("authors", self.tools.print_of("s3fd", "fan"))
             return authors_faces(self.video, self.tools.detectors, o.pads, o.smooth, key, o.detection_batch, o.fresh)
+        log.info("1/6 faces: those of %s, found once for every speech", self.video.path.name)
         return followed_faces(self.video, self.tools.finder, o.pads, o.box)
 
     @cached_property
@@ -287,12 +288,11 @@ class Retalking:
                 frame, box = shown[k].picture, faces.boxes[shown[k].frame]
                 done.append(Patch(0, 0, as_authors(frame, face, box, tools.detectors, tools.restore, tools.parse)))
         else:
-            places = [shown[k].frame for k in known]
-            spots = [
-                put_down(shown[k].picture, face, faces.boxes[t], faces.frame_landmarks(t))
-                for k, t, face in zip(known, places, painted, strict=True)
-            ]
-            done = seamless(spots, tools.restore, tools.parse)
+            done = []
+            for part in batches([*zip(known, painted, strict=True)], AT_ONCE.get(self.device, 1)):  # large faces need much memory
+                places = [(shown[k].picture, face, shown[k].frame) for k, face in part]
+                spots = [put_down(picture, face, faces.boxes[t], faces.frame_landmarks(t)) for picture, face, t in places]
+                done += seamless(spots, tools.restore, tools.parse)
         patches = [Patch(0, 0, NO_PICTURE)] * len(shown)
         for k, patch in zip(known, done, strict=True):
             patches[k] = patch

@@ -16,6 +16,7 @@ VOICE = 256  # numbers of a speaker embedding
 PITCHES = 257  # classes of F0: unvoiced, and 256 steps
 NECK = 16  # numbers per direction that pass the bottleneck
 STEP = 16  # rows between those that do
+STRETCH = 512  # rows that are decoded at once
 GROUP_SIZE = 16  # channels that are normalised together
 
 
@@ -69,7 +70,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """What is said, in which voice and at which pitch -> rough mel."""
+    """What is said, in which voice and at which pitch -> rough mel; long speech in stretches, which need less memory at once."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -77,7 +78,11 @@ class Decoder(nn.Module):
         self.linear_projection = Projection(channels, BANDS)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear_projection(self.lstm(x)[0])
+        state, rows = None, []
+        for stretch in x.split(STRETCH, dim=1):
+            said, state = self.lstm(stretch, state)
+            rows.append(self.linear_projection(said))
+        return torch.cat(rows, dim=1)
 
 
 class Postnet(nn.Module):
