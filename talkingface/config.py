@@ -1,9 +1,9 @@
 """Config: every setting of a run, merged from YAML files and flags, with the origin of each value kept.
 
-Later layers win: overall.yaml < files of metrics and steps < the model's file < the data set's file < the model's own section for this
-data set < --config_files in order < a dict (Python) < flags. Only keys that the package's (or a plug-in's) YAML files
-declare exist; everything else is an error that names the nearest key. A key's default says its type. Keys of older programs
-live on where a file has a section `renamed` (old key -> key of today, or "" for one that has no effect).
+Later layers win: overall.yaml < files of metrics and steps < the model's file < the data set's file < the model's own section
+for this data set < --config_files in order < a dict (Python) < flags. Only keys that the package's (or a plug-in's) YAML
+files declare exist; everything else is an error that names the nearest key. A key's default says its type. Keys of older
+programs live on where a file has a section `renamed` (old key -> key of today, or "" for one that has no effect).
 """
 
 from __future__ import annotations

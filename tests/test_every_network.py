@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+import talkingface
 from talkingface.config import Config
 from talkingface.convert import convert
-from talkingface.errors import CheckpointError
+from talkingface.errors import CheckpointError, ConfigError
+from talkingface.model.base import TalkingFace
 from talkingface.nn.weights import OPTIONAL, read_weights
 from talkingface.passport import passport
 from talkingface.quick_start import build_model
@@ -72,6 +74,18 @@ def test_a_whole_folder_becomes_the_files_that_the_model_loads_again(saved, tmp_
     other.load(tmp_path / "theirs")
     for name in model.files:
         assert same(kept(getattr(other, name).state_dict()), kept(getattr(model, name).state_dict())), name
+
+
+def test_it_loads_as_a_speaker(saved):
+    model, folder = saved
+    if not isinstance(model, TalkingFace):
+        with pytest.raises(ConfigError, match="generates no videos"):
+            talkingface.load(model.name, folder, dataset="demo", smoke=True)
+        return
+    speaker = talkingface.load(model.name, folder, dataset="demo", smoke=True)
+    assert type(speaker.model) is type(model) and not speaker.model.training
+    for name in model.generates_with:
+        assert same(getattr(speaker.model, name).state_dict(), getattr(model, name).state_dict()), name
 
 
 def test_networks_that_nobody_publishes_are_left_out_with_a_word(tmp_path, caplog):

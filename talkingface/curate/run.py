@@ -1,4 +1,4 @@
-"""The curation: step after step over all raw videos, in parallel, resumable; then the manifest, the lists and the page."""
+"""The curation: raw videos are found, taken through the chain of steps, and become a manifest and file lists."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def identified(raw: Path, store: Store, names: Sequence[str]) -> list[Footage]:
                 video, name=shown, left_out=LeftOut("raw", "name", "a line break, or letters that are no UTF-8, are in its name.")
             )
         elif not video.content:
-            video.left_out = LeftOut("raw", "damaged", "the file is empty.")
+            video.left_out = LeftOut("raw", "damaged", "the file is empty, or cannot be read.")
         elif (other := first.setdefault(video.content, name)) != name:
             video.left_out = LeftOut("raw", "duplicate", f"it is the same file as {other}.")
         videos.append(video)

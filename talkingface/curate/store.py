@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from talkingface.dataset.store import in_the_making, partial_name
-from talkingface.errors import DatasetError
+from talkingface.errors import DatasetError, MediaError
 from talkingface.media.files import atomic, content_hash
 
 LEFT_OVER = re.compile(r"\.[0-9a-f]{32}(\..*)?")  # names of files in the making, as `atomic` gives them
@@ -87,7 +87,7 @@ class Store:
     # --- raw videos ---------------------------------------------------------------------------------------------------
 
     def hashes(self, raw: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """(name, hash of its bytes) of raw videos; read only where size or time have changed. The hash of an empty file is "".
+        """(name, hash of its bytes) of raw videos, read only where size or time have changed; "" of what is empty or unreadable.
 
         The hashes are kept when all are there, and also when the loop is left early.
         """
@@ -95,12 +95,13 @@ class Store:
         known, found = read_json(place), {}
         try:
             for name in names:
-                stat = (raw / name).stat()
-                state = [stat.st_size, stat.st_mtime_ns]
-                old = known.get(name)
-                content = old[2] if old and old[:2] == state else content_hash(raw / name) if stat.st_size else ""
-                found[name] = [*state, content]
-                yield name, content
+                try:
+                    stat = (raw / name).stat()
+                    state, old = [stat.st_size, stat.st_mtime_ns], known.get(name)
+                    found[name] = old if old and old[:2] == state else [*state, content_hash(raw / name)]
+                except (OSError, MediaError):
+                    found[name] = [0, 0, ""]
+                yield name, str(found[name][2])
         finally:
             write_json(place, {**known, **found})
 

@@ -7,7 +7,6 @@ was stopped goes on; what could not be cut stands with its reason in <output>/le
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import time
@@ -31,8 +30,6 @@ from talkingface.media.audio import audio_blocks, source_rate
 from talkingface.media.files import REMEDIES, atomic, unwritable
 from talkingface.media.image import resize
 from talkingface.media.video import Video, write_video
-
-log = logging.getLogger(__name__)
 
 LEFT_OUT = "left_out.jsonl"
 SLACK = 0.5  # seconds by which a video may end before its clip
@@ -203,7 +200,6 @@ def cut_clips(
         if error.errno in REMEDIES:
             raise unwritable(output, error) from error
         raise
-    log.info("%s", made.text())
     return made
 
 

@@ -91,6 +91,7 @@ def test_missing_samples_and_pictures_are_named(tmp_path):
         DAVSDataset(test_root=tmp_path, test_A_path=tmp_path).clips("test")
 
 
+@pytest.mark.slow
 def test_raw_videos_of_words_become_the_authors_layout_which_is_a_data_set_again(tmp_path, monkeypatch):
     monkeypatch.setenv("TALKINGFACE_CACHE", str(tmp_path / "cache"))
     one = dict.fromkeys(("train", "val", "test"), 1)
