@@ -58,6 +58,9 @@ class Detector(ABC):
             Per frame (N, 5) float32: x1, y1, x2, y2, score. Boxes may reach beyond the frame.
         """
 
+    def forget(self) -> None:  # noqa: B027
+        """Forget the frames so far: what is found from here on is what a new detector finds."""
+
 
 # --- which one --------------------------------------------------------------------------------------------------------
 
@@ -133,6 +136,9 @@ class DlibDetector(Detector):
 
     def __init__(self) -> None:
         self.landmarks = DlibLandmarks()
+        self.forget()
+
+    def forget(self) -> None:
         self.last: np.ndarray | None = None  # square of the face found last
         self.resting = 0
 

@@ -28,7 +28,7 @@ from talkingface.media.video import Video
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of what is cached; another one is computed again
+VERSION = 2  # of what is cached; another one is computed again
 BATCH = 16  # frames in memory
 LONG = 100  # frames from which on progress is shown
 PART = 256  # frames after which what was found so far is kept, so that a killed run goes on from there
@@ -228,6 +228,7 @@ class FaceFinder:
                 counts.append(len(found))
             if len(counts) % PART == 0:
                 _keep(begun, {"rows": np.array(rows, np.float32), "counts": np.array(counts, int)})
+                detector.forget()  # as after a kill here: both find the same
         faces = np.array(rows, np.float32).reshape(-1, 5)
         faces[:, :4] /= scale
         return {"faces": faces, "counts": np.array(counts), "cuts": np.array(scene_cuts(changes, min_length=1), int)}

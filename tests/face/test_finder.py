@@ -33,6 +33,20 @@ class BlobDetector(Detector):
         return np.array([[columns[0], rows[0], columns[-1] + 1, rows[-1] + 1, 1]], np.float32)
 
 
+class RememberingDetector(BlobDetector):
+    """Boxes drift with the frames that it remembers."""
+
+    def __init__(self):
+        self.forget()
+
+    def forget(self):
+        self.count = 0
+
+    def blob(self, frame):
+        self.count += 1
+        return super().blob(frame) + np.float32(self.count)
+
+
 class BlobLandmarks:
     """All landmarks in the center of the box."""
 
@@ -105,6 +119,7 @@ def test_a_second_call_detects_nothing(blobs, clip, tmp_path):
 
 def test_a_killed_search_goes_on_where_it_stopped(blobs, clip, tmp_path, monkeypatch):
     monkeypatch.setattr(finder, "PART", finder.BATCH)
+    monkeypatch.setattr(finder, "make_detector", lambda back_end, weights: RememberingDetector())
     whole = FaceFinder("dlib", cache_dir=tmp_path / "whole").landmarks(Video(clip)).landmarks
     blobs.seen.clear()
     detect, predict, asked = BlobDetector.detect, BlobLandmarks.predict, []
