@@ -326,7 +326,7 @@ def test_settings_are_checked(setting):
 def test_the_fingerprint_tells_what_auto_means(monkeypatch):
     monkeypatch.setattr(finder, "default_back_end", lambda: "dlib")
     print_ = FaceFinder("auto", smooth=3).fingerprint()
-    assert print_ == {"detector": "dlib", "landmarks_dir": "", "select": "largest", "smooth": 3, "max_gap": 12, "version": 1}
+    assert print_ == {"detector": "dlib", "landmarks_dir": "", "select": "largest", "smooth": 3, "max_gap": 12, "version": 2}
 
 
 def test_a_finder_can_be_sent_to_another_process(clip):
