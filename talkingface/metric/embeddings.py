@@ -44,10 +44,10 @@ class Embeddings:
 
 
 class LipReader:
-    """Embeds the lips of clips whose frames come one after another, in constant memory.
+    """Embeds the lips of clips in constant memory. The frames of several clips may come in turns.
 
-    Frames of several clips wait together until there are enough for a batch: short clips are as fast as long ones. A window
-    of five frames never reaches over the end of its clip.
+    They wait together until there are enough for a batch: short clips are as fast as long ones. A window of five frames is
+    always of one clip.
 
     Args:
         batch_size: windows that the network sees at once.
@@ -55,8 +55,8 @@ class LipReader:
 
     def __init__(self, network: SyncNet, batch_size: int = 20):
         self.network, self.batch_size = network, batch_size
-        self.block = 5 * batch_size + FRAMES - 1
-        self.waiting: list[tuple[ClipLips, np.ndarray]] = []
+        self.waiting: dict[ClipLips, list[np.ndarray]] = {}  # with the last frames seen, of which the next windows need four
+        self.unseen = 0  # how many of them are in no window yet
 
     def clip(self, rows: Embeddings) -> ClipLips:
         """Begin a clip, whose embeddings go into `rows`."""
@@ -64,25 +64,26 @@ class LipReader:
 
     def add(self, clip: ClipLips, picture: np.ndarray) -> None:
         """The next frame of a clip, as `SyncNet.picture` gives it."""
-        self.waiting.append((clip, picture))
-        if len(self.waiting) >= self.block:
+        self.waiting.setdefault(clip, []).append(picture)
+        self.unseen += 1
+        if self.unseen >= 5 * self.batch_size:
             self.run()
 
     def run(self) -> None:
         """Embed all windows that are complete; the frames of windows that are not wait on."""
-        if len(self.waiting) >= FRAMES:
+        clips = [clip for clip, pictures in self.waiting.items() for _ in pictures]
+        if len(clips) >= FRAMES:
             device = next(self.network.parameters()).device
-            frames = torch.from_numpy(np.stack([picture for _, picture in self.waiting]))
+            frames = torch.from_numpy(np.stack([picture for pictures in self.waiting.values() for picture in pictures]))
             planes = frames.permute(3, 0, 1, 2)[None].to(device)
             found = self.network.lip_sequence(planes, self.batch_size).cpu().numpy()
-            clips = [clip for clip, _ in self.waiting]
             for row, clip in enumerate(clips[: 1 - FRAMES]):
                 if clips[row + FRAMES - 1] is clip:
                     clip.found.append(found[row])
-            for clip in dict.fromkeys(clips):
+            for clip in self.waiting:
                 clip.write()
-        last = self.waiting[1 - FRAMES :]
-        self.waiting = [(clip, picture) for clip, picture in last if not clip.closed]
+        self.waiting = {clip: pictures[1 - FRAMES :] for clip, pictures in self.waiting.items() if not clip.closed}
+        self.unseen = 0
 
 
 class ClipLips:

@@ -340,6 +340,10 @@ class Lips:
         """The next (H, W, 3) uint8 RGB frame."""
         self.clip.see(frame)
 
+    def abandon(self) -> None:
+        """No more frames will come."""
+        self.broken = self.clip.closed = True
+
     def whole(self) -> Embeddings:
         """The rows, after the last frame.
 
@@ -356,6 +360,9 @@ class Shared(Lips):
 
     def __init__(self, lips: Lips):
         self.lips, self.sees, self.broken = lips, False, False
+
+    def abandon(self) -> None:
+        """They may get theirs all the same."""
 
     def see(self, frame: np.ndarray) -> None:
         """They have seen it."""
@@ -378,7 +385,7 @@ class SyncWatch(Watch):
 
     def abandon(self) -> None:
         for lips in self.shown():
-            lips.broken = True
+            lips.abandon()
 
     def shown(self) -> Sequence[Lips]:
         """The lips that this watch shows frames to."""

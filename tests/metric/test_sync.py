@@ -232,6 +232,21 @@ def test_clips_share_batches_and_no_window_reaches_over_an_end(small, tmp_path):
         np.testing.assert_allclose(rows, single, rtol=1e-3, atol=1e-4 * np.abs(single).max())
 
 
+def test_clips_whose_frames_come_in_turns_are_not_mixed(small, tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 19, 96, 96, 3), np.uint8)
+    reader = embeddings.LipReader(small, batch_size=2)
+    clips = [reader.clip(embeddings.Embeddings(tmp_path / f"turn{number}.lips", small.embedding)) for number in range(3)]
+    for index in range(19):
+        for number, clip in enumerate(clips[: 3 if index < 15 else 2]):
+            clip.see(frames[number, index])
+    for number, clip in enumerate(clips):
+        found = clip.close()
+        rows = found.rows(0, len(found), len(found))
+        (alone,) = rows_of(small, tmp_path, frames[number, : 19 if number < 2 else 15])
+        assert rows.shape == alone.shape
+        np.testing.assert_allclose(rows, alone, rtol=1e-3, atol=1e-4 * np.abs(alone).max())
+
+
 @pytest.mark.parametrize("still", [6, 25, 60])
 @pytest.mark.parametrize("after", [0, 7])
 def test_a_picture_that_stands_still_is_looked_at_once(small, tmp_path, still, after):
