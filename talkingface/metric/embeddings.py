@@ -76,10 +76,10 @@ class LipReader:
             device = next(self.network.parameters()).device
             frames = torch.from_numpy(np.stack([picture for pictures in self.waiting.values() for picture in pictures]))
             planes = frames.permute(3, 0, 1, 2)[None].to(device)
-            found = self.network.lip_sequence(planes, self.batch_size).cpu().numpy()
-            for row, clip in enumerate(clips[: 1 - FRAMES]):
-                if clips[row + FRAMES - 1] is clip:
-                    clip.found.append(found[row])
+            starts = [first for first, clip in enumerate(clips[: 1 - FRAMES]) if clips[first + FRAMES - 1] is clip]
+            found = self.network.lip_sequence(planes, self.batch_size, torch.tensor(starts, dtype=torch.int64)).cpu().numpy()
+            for first, row in zip(starts, found, strict=True):
+                clips[first].found.append(row)
             for clip in self.waiting:
                 clip.write()
         self.waiting = {clip: pictures[1 - FRAMES :] for clip, pictures in self.waiting.items() if not clip.closed}

@@ -134,26 +134,30 @@ class SyncNet(nn.Module):
         return self.netfcaud(self.netcnnaud(mfcc).flatten(1))
 
     @torch.no_grad()
-    def lip_sequence(self, frames: Tensor, chunk: int = 0) -> Tensor:
-        """Embed every window of a clip, in evaluation mode.
+    def lip_sequence(self, frames: Tensor, chunk: int = 0, starts: Tensor | None = None) -> Tensor:
+        """Embed every window of a clip, or some of them, in evaluation mode.
 
         Norms are folded into the convolutions and channels lie innermost: 1.5 times as fast as `lip` on a CPU.
 
         Args:
             frames: (1, 3, T, S, S) BGR in [0, 255], any number type, on any device; only a chunk is ever converted.
             chunk: windows at once; 0 = 4 on a CPU, where they fit into the cache, else 64.
+            starts: (V,) int64: the first frames of the windows that are wanted; None = all T - 4.
 
         Returns:
-            (T - 4, embedding): row v is `lip` of frames v to v + 4, to rounding; (0, embedding) of fewer than 5 frames.
+            (V, embedding): a row is `lip` of frames v to v + 4, to rounding; (0, embedding) of fewer than 5 frames.
         """
         flat = nn.Sequential(*(layer.flat() if isinstance(layer, WindowConv) else layer for layer in self.netcnnlip))
         tower, embed = fold_batch_norm(flat).to(memory_format=torch.channels_last), fold_batch_norm(self.netfclip)
         weight = next(self.parameters())
         rows = [weight.new_empty(0, self.embedding)]
         chunk = chunk or (4 if weight.device.type == "cpu" else 64)
-        for start in range(0, frames.shape[2] - FRAMES + 1, chunk):
-            part = frames[0, :, start : start + chunk + FRAMES - 1].to(weight)
-            windows = part.unfold(1, FRAMES, 1).permute(1, 2, 3, 0, 4).flatten(3)  # (b, S, S, 15)
+        starts = torch.arange(max(0, frames.shape[2] - FRAMES + 1)) if starts is None else starts
+        for some in starts.split(chunk) if len(starts) else ():
+            part = frames[0, :, some[0] : some[-1] + FRAMES].to(weight).unfold(1, FRAMES, 1)
+            if part.shape[1] > len(some):  # there are others between them
+                part = part[:, (some - some[0]).to(part.device)]
+            windows = part.permute(1, 2, 3, 0, 4).flatten(3)  # (b, S, S, 15)
             rows.append(embed(tower(windows.permute(0, 3, 1, 2)).flatten(1)))
         return torch.cat(rows)
 
