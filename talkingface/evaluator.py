@@ -164,7 +164,8 @@ class Evaluator:
     def found(self, videos: Sequence[Scored], not_scored: dict[str, str], progress: bool) -> Found:
         """What all metrics say of all videos, in order; groups of videos are spread over the processes."""
         sounds = other_sounds(videos) if self.with_controls else {}
-        size = max(1, min(GROUP, math.ceil(len(videos) / self.workers)))
+        rounds = math.ceil(len(videos) / (GROUP * self.workers))  # in each of which all processes have a group
+        size = math.ceil(len(videos) / max(1, rounds * self.workers)) or 1
         groups = [videos[start : start + size] for start in range(0, len(videos), size)]
         found = Found(not_scored=not_scored)
         with tqdm(total=len(videos), desc="score", unit="clip", leave=False, disable=None if progress else True) as bar:
