@@ -220,7 +220,9 @@ class PC_AVS(TalkingFace):
 
     def load_network(self, network: str, weights: Weights, source: Path) -> None:
         module: nn.Module = getattr(self, network)
-        super().load_network(network, replace(weights, state=fitted(network, module, weights.state, source)), source)
+        beside = {key: value for key, value in weights.extra.items() if key != "num_classes"}  # only the heads depend on it
+        state = fitted(network, module, weights.state, source)
+        super().load_network(network, replace(weights, state=state, extra=beside), source)
 
     # --- generation ---------------------------------------------------------------------------------------------------
 
