@@ -11,13 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from talkingface.errors import ConfigError, MediaError
-from talkingface.face.align import crop, similarity
+from talkingface.face.align import crop, held, reduced_crop, similarity
 from talkingface.face.finder import FaceFinder
 from talkingface.media.image import resize
 from talkingface.media.video import Video
@@ -27,7 +26,6 @@ SIDE = 224  # of an aligned face, pixels
 MARGIN = 16  # pixels that are cut off at the left and the right, and twice as many at the bottom
 REFERENCE = np.array([(87.0, 59.0), (137.0, 59.0), (112.0, 120.0)])  # eyes and mouth in an aligned face
 DECAY = 0.2  # share of the last frame's shift in the next one's
-LEAST_SCALE = 0.5  # below this a face is reduced before it is warped
 MODES = ("auto", "always", "never")
 
 log = logging.getLogger(__name__)
@@ -87,12 +85,6 @@ def frame_maps(points: np.ndarray, smooth: float = 0.0) -> np.ndarray:
     return maps
 
 
-def held(known: np.ndarray) -> np.ndarray:
-    """(T,) the frame that each frame takes after: itself, or the last known one before it, or the first known one."""
-    last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
-    return np.where(last < 0, np.flatnonzero(known)[0], last)
-
-
 def following(moves: np.ndarray) -> np.ndarray:
     """(T, 2) moves, each mixed with what the frame before became."""
     shifts = moves.copy()
@@ -118,12 +110,7 @@ def cut(frame: np.ndarray, matrix: np.ndarray, reduce: bool = False) -> np.ndarr
     Args:
         reduce: make large faces smaller first, so that no pixel is skipped; the authors do not.
     """
-    scale = float(np.hypot(*matrix[:, 0]))
-    if reduce and scale < LEAST_SCALE:
-        factor = scale / LEAST_SCALE
-        frame = cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        matrix = np.column_stack((matrix[:, :2] / factor, matrix[:, 2]))
-    return crop(frame, matrix, (SIDE, SIDE))
+    return (reduced_crop if reduce else crop)(frame, matrix, (SIDE, SIDE))
 
 
 def spans(frames: np.ndarray, most: int = 8) -> str:
