@@ -66,7 +66,7 @@ class Examination:
             lines.append(f"{marks[finding.state]} {finding.what:<{width}}  {finding.detail}")
             lines += [f"     {'':<{width}}  -> {line}" for line in finding.advice.splitlines()]
         troubles = sum(finding.state == "trouble" for finding in self.findings)
-        end = f"{troubles} thing(s) to mend" if troubles else f"{self.dataset} can be used"
+        end = f"{troubles} thing{'s' * (troubles > 1)} to mend" if troubles else f"{self.dataset} can be used"
         return "\n".join([*lines, end + "."])
 
 
