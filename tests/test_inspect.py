@@ -174,7 +174,7 @@ def test_a_tar_file_of_torch_01_is_read_without_running_it(tmp_path, expert):
     save_tar(tmp_path / "x.pth", state, {"epoch": 5})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = torch.load(tmp_path / "x.pth", weights_only=False, map_location="cpu")  # our own file
+        theirs = torch.load(tmp_path / "x.pth", weights_only=False, map_location="cpu")  # allowed: our own file
     assert all(torch.equal(theirs["state_dict"][name], value) for name, value in state.items())
     read = read_weights(tmp_path / "x.pth")
     assert read.container == "torch-tar" and read.extra == {"epoch": 5}

@@ -53,7 +53,7 @@ class Ideal:
     def __init__(self, leak=0.0):
         self.leak = leak
 
-    def eval(self):
+    def eval(self):  # allowed: a module's method
         return self
 
     def spaces(self, wanted):

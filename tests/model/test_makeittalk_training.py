@@ -241,7 +241,7 @@ def test_speech_is_converted_once_for_each_converter(model, prepared, tmp_path):
     first = speech.of(prepared.prepared)
     (file,) = files()
     changed = file.stat().st_mtime_ns
-    carried = pickle.loads(pickle.dumps(ConvertedSpeech(model.converter, [prepared.prepared])))  # our own object
+    carried = pickle.loads(pickle.dumps(ConvertedSpeech(model.converter, [prepared.prepared])))  # allowed: our own object
     assert carried.converter is None and np.array_equal(carried.of(prepared.prepared), first)
     assert file.stat().st_mtime_ns == changed and first.shape == (126, 80)
     with torch.no_grad():
