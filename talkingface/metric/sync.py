@@ -254,6 +254,10 @@ class LSE(StreamedMetric):
         """What the judge is shown of a frame whose face, of a `CropPath`, has this half side and center, in pixels."""
         return crop_face(frame, half, x, y)
 
+    def part_of(self, frame: np.ndarray) -> np.ndarray:
+        """What the judge is shown of a frame in the file protocol."""
+        return frame
+
     def finder(self, faces: FaceFinder) -> FaceFinder:
         """The detector of the track protocol."""
         name = self.detector
@@ -421,7 +425,7 @@ class FileWatch(SyncWatch):
 
     def see(self, moment: Moment) -> None:
         if moment.frame is not None:
-            self.lips.see(moment.frame)
+            self.lips.see(self.metric.part_of(moment.frame))
 
     def shown(self) -> Sequence[Lips]:
         return [self.lips]
@@ -429,7 +433,7 @@ class FileWatch(SyncWatch):
     def measure(self) -> dict[str, Any]:
         if self.metric.decode == "jpeg" and self.lips.sees:
             for frame in jpeg_degraded(self.screening.at(self.screening.video, FPS)):
-                self.lips.see(frame)
+                self.lips.see(self.metric.part_of(frame))
         found = self.agreement(self.lips, self.start, math.inf, str(self.screening.video.path))
         return {"scores": [found[name] for name in LSE.columns], "details": {"tracks": [found]}}
 
@@ -476,6 +480,8 @@ class DemoLSE(LSE):
 
     Args:
         weights: a safetensors file whose metadata say "width", "image_size" and "embedding"; "" = the shipped judge.
+        part: what of a frame the judge is shown, where a face is framed otherwise than in the demo world: left, top and side of
+            a square, as shares of the frame's width. It may lie beyond the frame, whose last pixels are repeated.
         decode, batch_size, vshift, device: as of LSE.
     """
 
@@ -490,12 +496,16 @@ class DemoLSE(LSE):
     def __init__(
         self,
         weights: Path | str = "",
+        part: Sequence[float] = (0.0, 0.0, 1.0),
         decode: str = "lossless",
         batch_size: int = 20,
         vshift: int = 15,
         device: str = "auto",
     ):
         super().__init__(weights, "file", decode, batch_size, vshift, device=device)
+        if len(part) != 3 or part[2] <= 0:
+            raise ConfigError(f"DemoLSE.part: expected left, top and a side of more than 0, got {list(part)}.")
+        self.part = tuple(float(share) for share in part)
 
     def weights_file(self) -> Path:
         path = Path(self.weights).expanduser() if self.weights else self.shipped
@@ -505,6 +515,12 @@ class DemoLSE(LSE):
 
     def missing(self, path: Path) -> str:
         return f"{path} does not exist: the demo world's judge. Install the package again, or set --DemoLSE.weights=FILE."
+
+    def part_of(self, frame: np.ndarray) -> np.ndarray:
+        if self.part == (0.0, 0.0, 1.0):
+            return frame
+        left, top, side = (share * frame.shape[1] for share in self.part)
+        return cut(frame, Square(left + side / 2, top + side / 2, side), round(side))
 
     def face(self, frame: np.ndarray, half: float, x: float, y: float) -> np.ndarray:
         side, below = self.framing
@@ -523,4 +539,6 @@ class DemoLSE(LSE):
         return network
 
     def protocol(self) -> dict[str, Any]:
-        return {**super().protocol(), "judge": "demo", "crop": "part of the frame, by the judge"}
+        crop = "part of the frame, by the judge"
+        shown = {} if self.part == (0.0, 0.0, 1.0) else {"shown": list(self.part)}
+        return {**super().protocol(), "judge": "demo", "crop": crop, **shown}

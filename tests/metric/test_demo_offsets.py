@@ -1,9 +1,10 @@
-"""The demo world's judge finds every offset from -10 to 10 frames exactly, whether picture or sound was moved."""
+"""The demo world's judge finds offsets from -10 to 10 frames exactly, also in faces that are framed otherwise."""
 
 import pytest
 
 from talkingface.dataset.demo.clip import render_clip
 from talkingface.dataset.demo.look import make_speaker
+from talkingface.errors import ConfigError
 from talkingface.media.video import Video, write_video
 from talkingface.metric.screening import Screening
 from talkingface.metric.sync import DemoLSE
@@ -25,6 +26,20 @@ def test_every_offset_of_the_sound_is_found(clip):
         screening.show([watch], metric.fps)
         found[late] = watch.numbers()["offset (demo judge)"]
     assert found == {late: -late for late in range(-10, 11)}
+
+
+def test_a_face_that_is_framed_otherwise_is_judged_as_in_the_demo_world(tmp_path, clip):
+    tight = [frame[20:100, 24:104] for frame in Video(clip)]
+    write_video(tmp_path / "tight.mp4", tight, 25, audio=clip)
+    frame, part = tight[0], (-24 / 80, -20 / 80, 128 / 80)
+    judges = {"as it is": DemoLSE(), "as in the demo world": DemoLSE(part=part)}
+    scores = {name: judge.score(Video(tmp_path / "tight.mp4"))["LSE-C (demo judge)"] for name, judge in judges.items()}
+    assert scores["as in the demo world"] > 0.9 * DemoLSE().score(Video(clip))["LSE-C (demo judge)"] > 2 * scores["as it is"]
+    assert DemoLSE(part=(0.25, 0.5, 0.5)).part_of(frame).tolist() == frame[40:, 20:60].tolist()
+    assert DemoLSE().part_of(frame) is frame
+    assert judges["as it is"].protocol() != judges["as in the demo world"].protocol()
+    with pytest.raises(ConfigError, match="DemoLSE.part"):
+        DemoLSE(part=(0.0, 0.0, 0.0))
 
 
 @pytest.mark.slow
