@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from talkingface.errors import CheckpointError, ConfigError, TrainingError
 from talkingface.model.stage import Stage
-from talkingface.trainer.settings import TrainingSettings
+from talkingface.trainer.settings import TrainingSettings, flat
 
 
 class Group:
@@ -28,9 +29,14 @@ class Group:
     """
 
     def __init__(self, name: str, parameters: Mapping[str, nn.Parameter], settings: TrainingSettings):
-        self.name, self.names, self.parameters = name, list(parameters), list(parameters.values())
+        shares = by_rate(parameters, flat(settings.rates))
+        self.name = name
+        self.names = [name for share in shares.values() for name in share]  # in the order in which the optimizer numbers them
+        self.parameters = [parameters[name] for name in self.names]
         self.clip_norm = settings.clip_norm
-        self.optimizer = make_optimizer(self.parameters, settings)
+        rate = settings.learning_rate
+        options = [{"params": list(share.values()), "lr": factor * rate} for factor, share in shares.items()]
+        self.optimizer = make_optimizer(options, settings)
         self.schedule: LambdaLR
 
     def set_schedule(self, factor: Callable[[int], float], step: int) -> None:
@@ -72,8 +78,22 @@ class Group:
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
 
 
-def make_optimizer(parameters: list[nn.Parameter], settings: TrainingSettings) -> Optimizer:
-    """The optimizer that settings name."""
+def by_rate(parameters: Mapping[str, nn.Parameter], rates: Mapping[str, float]) -> dict[float, dict[str, nn.Parameter]]:
+    """Factor of the learning rate -> the parameters that have it, those with 1 first.
+
+    Args:
+        parameters: name in the stage -> parameter.
+        rates: the beginning of names, up to a dot -> factor; the longest one that fits counts.
+    """
+    shares: dict[float, dict[str, nn.Parameter]] = {1.0: {}}
+    for name, parameter in parameters.items():
+        prefix = max((known for known in rates if f"{name}.".startswith(f"{known}.")), key=len, default=None)
+        shares.setdefault(1.0 if prefix is None else float(rates[prefix]), {})[name] = parameter
+    return {factor: share for factor, share in shares.items() if share}
+
+
+def make_optimizer(parameters: list[dict[str, Any]], settings: TrainingSettings) -> Optimizer:
+    """The optimizer that settings name, for parameters in groups of one learning rate each."""
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "SGD":
         return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
@@ -91,6 +111,7 @@ def make_groups(stage: Stage, settings: TrainingSettings) -> dict[str, Group]:
     networks = stage.trainable()
     if unknown := set(settings.groups) - set(networks):
         raise ConfigError(f"training.groups.{min(unknown)}: no such group; {type(stage).__name__} has {', '.join(networks)}.")
+    check_rates(stage, settings)
     names = {id(parameter): name for name, parameter in stage.named_parameters()}
     groups = {}
     for group, members in networks.items():
@@ -100,6 +121,22 @@ def make_groups(stage: Stage, settings: TrainingSettings) -> dict[str, Group]:
             raise TrainingError(f"group {group!r} of {type(stage).__name__} has {what}.")
         groups[group] = Group(group, {names[i]: p for i, p in parameters.items()}, settings.of_group(group))
     return groups
+
+
+def check_rates(stage: Stage, settings: TrainingSettings) -> None:
+    """Refuse rates of networks that the stage does not train.
+
+    Raises:
+        ConfigError: naming those that it does.
+    """
+    groups = {group: settings.of_group(group) for group in stage.trainable()}
+    rates = {network for own in (settings, *groups.values()) for network in flat(own.rates)}
+    trained = {id(p) for networks in stage.trainable().values() for network in networks for p in network.parameters()}
+    names = [name for name, parameter in stage.named_parameters() if id(parameter) in trained]
+    for network in sorted(rates):
+        if not any(name.startswith(f"{network}.") for name in names):
+            known = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
+            raise ConfigError(f"training.rates.{network}: {type(stage).__name__} trains no such network, but {known}.")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from talkingface.errors import ConfigError
 OPTIMIZERS = ("Adam", "AdamW", "SGD")
 SCHEDULES = ("constant", "cosine", "linear", "step", "exponential")
 PRECISIONS = ("no", "bf16", "fp16", "auto")
-OF_GROUPS = ("optimizer", "learning_rate", "betas", "amsgrad", "weight_decay", "momentum", "clip_norm")
+OF_GROUPS = ("optimizer", "learning_rate", "betas", "amsgrad", "weight_decay", "momentum", "rates", "clip_norm")
 SMOKE_STEPS, SMOKE_BATCH = 2, 2
 
 
@@ -38,6 +38,7 @@ class TrainingSettings:
     amsgrad: bool = False
     weight_decay: float = 0.0
     momentum: float = 0.0
+    rates: Mapping[str, Any] = field(default_factory=dict)
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schedule: str = "constant"
     warmup_steps: int = 0
@@ -102,6 +103,14 @@ def one_of(names: tuple[str, ...]) -> tuple[str, Test]:
     return "one of " + ", ".join(names), lambda value: value in names
 
 
+def flat(rates: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Tables in tables as one: {"a": {"b": 1}} is {"a.b": 1}."""
+    parts = [
+        flat(rate, f"{prefix}{name}.") if isinstance(rate, Mapping) else {f"{prefix}{name}": rate} for name, rate in rates.items()
+    ]
+    return {name: rate for part in parts for name, rate in part.items()}
+
+
 COUNT = ("a whole number of at least 0", number(0, whole=True))
 POSITIVE = ("a whole number of at least 1", number(1, whole=True))
 FLAG = ("true or false", lambda value: isinstance(value, bool))
@@ -114,6 +123,7 @@ RANGES: dict[str, tuple[str, Test]] = {
     "learning_rate": ("a number above 0", number(0, above=True)),
     "betas": ("two numbers from 0 to below 1", lambda value: len(value) == 2 and all(DECAY[1](beta) for beta in value)),
     "amsgrad": FLAG, "weight_decay": AT_LEAST_0, "momentum": DECAY,
+    "rates": ("a table: network -> a number above 0", lambda value: all(map(number(0, above=True), flat(value).values()))),
     "groups": ("a table: group -> its settings", lambda value: all(isinstance(own, Mapping) for own in value.values())),
     "schedule": one_of(SCHEDULES), "warmup_steps": COUNT, "hold_epochs": AT_LEAST_0,
     "schedule_steps": COUNT, "schedule_gamma": ("a number above 0, at most 1", number(0, 1, above=True)),

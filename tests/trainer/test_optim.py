@@ -12,7 +12,7 @@ import yaml
 import talkingface
 from talkingface.errors import ConfigError, TrainingError
 from talkingface.trainer.optim import MovingAverage, factor, make_groups, make_schedule
-from talkingface.trainer.settings import TrainingSettings
+from talkingface.trainer.settings import TrainingSettings, flat
 from tests.trainer.toy import ToyStage
 
 
@@ -42,6 +42,7 @@ def test_settings_are_the_section_of_the_yaml_file():
         ("schedule_gamma", 1.5, "at most 1"),
         ("nan_guard", "yes", "true or false"),
         ("groups", [1], "a table"),
+        ("rates", {"generator": 0.0}, "network -> a number above 0"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_is_allowed(key, value, allowed):
@@ -74,6 +75,30 @@ def test_each_group_has_its_own_optimizer():
     options = groups["discriminator"].optimizer.param_groups[0]
     assert (options["lr"], options["momentum"], options["weight_decay"]) == (0.5, 0.3, 0.1)
     assert groups["generator"].names[0] == "generator.0.weight"
+
+
+def test_networks_may_learn_more_slowly_than_their_group():
+    settings = TrainingSettings(learning_rate=0.1, optimizer="SGD", rates={"generator": 0.5, "generator.0": 0.01})
+    assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    stage = ToyStage()
+    groups = make_groups(stage, settings)
+    before = {name: parameter.clone() for name, parameter in stage.named_parameters()}
+    for group in groups.values():
+        group.set_schedule(lambda step: 0.5, 0)
+        for parameter in group.parameters:
+            parameter.grad = torch.ones_like(parameter)
+        group.optimizer.step()
+    moved = {name: float((before[name] - parameter).detach().mean()) for name, parameter in stage.named_parameters()}
+    assert moved["generator.0.weight"] == pytest.approx(0.1 * 0.01 * 0.5, rel=1e-4)
+    others = {name for name in moved if name.startswith("generator.") and not name.startswith("generator.0.")}
+    assert others and all(moved[name] == pytest.approx(0.1 * 0.5 * 0.5, rel=1e-4) for name in others)
+    assert moved[groups["discriminator"].names[0]] == pytest.approx(0.1 * 0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"rates": {"expert": 0.1}}, {"groups": {"generator": {"rates": {"expert": 0.1}}}}])
+def test_rates_are_of_networks_that_the_stage_trains(settings):
+    with pytest.raises(ConfigError, match="training.rates.expert: ToyStage trains no such network, but generator, discriminator"):
+        make_groups(ToyStage(), TrainingSettings(**settings))
 
 
 def test_a_group_without_parameters_is_an_error():
@@ -135,6 +160,7 @@ def test_a_schedule_goes_on_where_it_was():
         {"optimizer": "AdamW"},
         {"optimizer": "SGD", "momentum": 0.9},
         {"optimizer": "SGD"},
+        {"amsgrad": True, "rates": {"generator.0": 0.5}},
     ],
 )
 def test_an_optimizer_is_restored_by_parameter_name(options):
