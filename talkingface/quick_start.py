@@ -205,11 +205,13 @@ def train(config: Config, model: Model, dataset: ClipDataset, folder: Path) -> d
 
 
 def rehearse(config: Config) -> None:
-    """Build the stages of another such model, so that what a later one lacks is missed before anything is made or trained."""
+    """Build another such model and its stages, so that what a later one or generation lacks is missed before anything is made."""
     with torch.random.fork_rng(devices=[]):
         model = build_model(config)
         for name in config["stages"]:
             build_stage(config, model, name)
+        if isinstance(model, TalkingFace):
+            model.ready()
 
 
 def complete(config: Config, model: Model, trained: set[str]) -> None:

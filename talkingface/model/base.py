@@ -276,6 +276,13 @@ class TalkingFace(Model):
             MediaError: the face or the audio cannot be used.
         """
 
+    def ready(self) -> None:
+        """See to it that what `generate` needs besides the model's own networks is there: a training asks before it begins.
+
+        Raises:
+            MissingWeightsError: something is not, and what would do without it.
+        """
+
     def frame_rate(self, clip: Clip) -> float:
         """Frames per second of what `generate` yields: the face video's own, 25 for a still."""
         from talkingface.media.video import Video

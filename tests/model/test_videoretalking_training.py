@@ -21,6 +21,7 @@ from talkingface.model.videoretalking.reference import with_head
 from talkingface.model.videoretalking.speak import face_pair
 from talkingface.model.videoretalking.stages import DNetStage, ENetStage, ExpertStage, LNetStage, WarpStage, put_back, stabilised
 from talkingface.nn.perceptual import VggFeatures
+from talkingface.quick_start import run_talkingface
 from talkingface.trainer.loader import stack
 from talkingface.trainer.settings import TrainingSettings
 from talkingface.trainer.trainer import Trainer
@@ -527,3 +528,18 @@ def test_real_clips_are_prepared_and_train_the_full_networks(real_data, tmp_path
         settings = TrainingSettings(epochs=0, steps=1, batch_size=2, log_every=1)
         result = Trainer(settings, tmp_path / f"stage{number}", device="cpu").fit(stage, stage.samples(clips, "train"))
         assert all(np.isfinite(loss) for loss in result.losses.values())
+
+
+def test_a_training_asks_for_the_helpers_of_generation_before_it_makes_anything(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "restoration": "all",
+        "coefficients": "landmarks",
+        "width": 0.06,
+        "num_blocks": 1,
+        "head_size": 64,
+        "img_size": 96,
+    }
+    with pytest.raises(MissingWeightsError, match=r"GPEN-BFR-512\.pth.*restoration"):
+        run_talkingface("VideoReTalking", "demo", smoke=True, VideoReTalking=settings)
+    assert not (tmp_path / "dataset" / "prepared").exists()

@@ -186,7 +186,7 @@ class VideoReTalking(TalkingFace):
         folder = Path(path).expanduser()
         self._folder = folder if folder.is_dir() else folder.parent
         if needed:
-            self.tools()
+            self.ready()
         return list(dict.fromkeys([*loaded, *elsewhere]))
 
     def network_of(self, weights: Weights, path: Path) -> str:
@@ -272,6 +272,9 @@ class VideoReTalking(TalkingFace):
         published = Path(self.checkpoints_dir) / self.name
         own = [self._folder] if self._folder and self._folder != published else []
         return Shelf([published, *own, hub_folder(), self.faces.weights["s3fd"].parent])
+
+    def ready(self) -> None:
+        self.tools()
 
     def tools(self) -> Tools:
         """What the steps work with; helpers are read at the first call.
