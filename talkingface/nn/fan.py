@@ -59,7 +59,7 @@ class FanTrunk(nn.Module):
 
     Args:
         align_corners: of the hourglass.
-        width: factor of the inner channels; 1 = published.
+        width: factor of the inner channels, 1 = published; networks below it leave out less, as they have less to spare.
     """
 
     def __init__(self, align_corners: bool, width: float = 1.0, points: int = 68):
@@ -69,7 +69,7 @@ class FanTrunk(nn.Module):
         self.conv2 = FanBlock(channels[0], channels[1])
         self.conv3 = FanBlock(channels[1], channels[1])
         self.conv4 = FanBlock(channels[1], channels[2])
-        self.m0 = Hourglass(4, channels[2], align_corners)
+        self.m0 = Hourglass(4, channels[2], align_corners, dropout=0.5 * min(1.0, width))
         self.top_m_0 = FanBlock(channels[2], channels[2])
         self.conv_last0, self.bn_end0 = nn.Conv2d(channels[2], channels[2], 1), nn.BatchNorm2d(channels[2])
         self.l0 = nn.Conv2d(channels[2], points, 1)
@@ -80,3 +80,14 @@ class FanTrunk(nn.Module):
         x = F.max_pool2d(self.conv2(x), 2)
         x = self.m0(self.conv4(self.conv3(x)))
         return self.l0(F.relu(self.bn_end0(self.conv_last0(self.top_m_0(x)))))
+
+
+def start_squeeze(conv: nn.Conv2d, fc: nn.Linear) -> None:
+    """Start what reads the maps of points (ReLU, convolution to one channel, ReLU, linear) so that it learns.
+
+    What the convolution reads is positive, and other starts soon leave only zeros behind its ReLU; what all places of its map
+    have in common says nothing.
+    """
+    with torch.no_grad():
+        conv.weight.uniform_(0, 0.08)
+        fc.weight -= fc.weight.mean(dim=1, keepdim=True)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from talkingface.nn.conv import scaled
-from talkingface.nn.fan import FanTrunk
+from talkingface.nn.fan import FanTrunk, start_squeeze
 from talkingface.nn.weights import register_network
 
 FEATURE = 256  # numbers of an embedding, of a person and of a word
@@ -123,8 +123,6 @@ class LipTrunk(FanTrunk):
 
     def __init__(self, width: float = 1.0, feature: int = FEATURE):
         super().__init__(align_corners=True, width=width)
-        for dropout in (module for module in self.modules() if isinstance(module, nn.Dropout)):
-            dropout.p *= min(1.0, width)  # narrow networks have less to spare
         channels, points = self.l0.in_channels, self.l0.out_channels
         self.conv5 = Unused(weight=(channels, channels, 5, 5), bias=(channels,))
         self.conv6 = Unused(weight=(1, points, 3, 3), bias=(1,))
@@ -140,9 +138,7 @@ class LipEncoder(nn.Module):
         points = self.model.l0.out_channels
         self.bn1, self.conv6 = nn.BatchNorm2d(points), nn.Conv2d(points, 1, 3, 2, 1)
         self.fc = nn.Linear((image_size // 8) ** 2, feature)
-        with torch.no_grad():
-            self.conv6.weight.uniform_(0, 0.08)  # what it reads is positive: other starts soon die in the ReLU behind it
-            self.fc.weight -= self.fc.weight.mean(dim=1, keepdim=True)  # what all places have in common says nothing
+        start_squeeze(self.conv6, self.fc)
 
     def forward(self, faces: Tensor) -> Tensor:
         """(B, T, 3, S, S) -> (B, T, 256)."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from talkingface.nn.fan import FanTrunk
+from talkingface.nn.fan import FanTrunk, start_squeeze
 from talkingface.nn.stylegan2 import Activation, ConstantStart, ModulatedConv, Noise, ToRGB
 
 DOUBLINGS = 5  # of the generator's start map
@@ -230,6 +230,7 @@ class FanEncoder(FanTrunk):
         super().__init__(align_corners=False, width=width, points=points)
         self.bn5, self.conv6 = nn.BatchNorm2d(points), nn.Conv2d(points, 1, 3, 2, 1)
         self.fc = nn.Linear((image_size // 8) ** 2, outputs)
+        start_squeeze(self.conv6, self.fc)
 
     def forward(self, faces: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, 512)."""
