@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from talkingface.config import Config
@@ -23,6 +24,7 @@ from talkingface.model.pc_avs.stages import (
     UNKNOWN,
     GeneratorStage,
     IdentityStage,
+    Nearness,
     Speakers,
     SyncStage,
     classification,
@@ -245,7 +247,7 @@ def test_the_identity_trunk_starts_from_torchvisions_file(tmp_path, monkeypatch)
 def test_content_losses_move_one_side_each():
     lips, speech = torch.randn(3, 8, requires_grad=True), torch.randn(3, 8, requires_grad=True)
     moved = {"crossmodal": speech, "contrastive_a2v": speech, "contrastive_v2a": lips}
-    for name, loss in content_losses(lips, speech).items():
+    for name, loss in content_losses(lips, speech, Nearness()).items():
         gradients = torch.autograd.grad(loss, (lips, speech), retain_graph=True, allow_unused=True)
         assert [g is not None for g in gradients] == [moved[name] is lips, moved[name] is speech], name
 
@@ -258,6 +260,19 @@ def test_the_contrastive_loss_is_lowest_where_each_finds_its_own_and_finite_wher
     moved = fixed.clone().requires_grad_()
     contrastive(fixed, moved).backward()
     assert torch.isfinite(moved.grad).all()
+
+
+def test_nearness_may_be_the_cosine_with_a_temperature():
+    rows, others = torch.randn(5, 16), torch.randn(5, 16)
+    cosines = F.cosine_similarity(rows[:, None], others[None], dim=2)
+    assert torch.allclose(Nearness("cosine", 0.1).of(rows, others), cosines / 0.1, atol=1e-5)
+    assert torch.allclose(Nearness().of(rows, others), 1 / (2 - 2 * cosines).sqrt(), atol=1e-5)
+    wanted = F.cross_entropy(cosines / 0.1, torch.arange(5))
+    assert torch.allclose(contrastive(rows, others, Nearness("cosine", 0.1)), wanted, atol=1e-5)
+    with pytest.raises(ConfigError, match=r"sync\.nearness: expected one of inverse, cosine"):
+        SyncStage(make_model(), nearness="near")
+    with pytest.raises(ConfigError, match=r"generator\.temperature: expected more than 0"):
+        GeneratorStage(make_model(), temperature=0.0, perceptual="none")
 
 
 def test_with_a_fan_file_the_trunk_stays_as_it_is(tmp_path, clips, caplog):

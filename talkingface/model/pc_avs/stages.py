@@ -66,20 +66,46 @@ def crossmodal(lips: Tensor, speech: Tensor) -> Tensor:
     return F.l1_loss(speech.float(), lips.detach().float())
 
 
-def nearness(one: Tensor, other: Tensor) -> Tensor:
-    """(B, B) inverse Euclidean distances of normalized embeddings (B, D), in full precision."""
-    with torch.autocast(one.device.type, enabled=False):
-        one, other = (F.normalize(vectors.float(), eps=1e-12) for vectors in (one, other))
-        distances = torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
-        return 1 / distances.clamp(min=NEAREST)
+class Nearness(NamedTuple):
+    """How near embeddings are to each other, as logits.
 
+    The authors' code takes the inverse distance, without temperature; their paper writes the cosine.
 
-def contrastive(fixed: Tensor, moved: Tensor) -> Tensor:
-    """Cross entropy of finding, from each fixed embedding (B, D), its own among the moved ones by their nearness.
-
-    The authors' code takes the inverse distance for a logit, without temperature; their paper writes the cosine.
+    Attributes:
+        kind: "inverse" Euclidean distance, or "cosine".
+        temperature: what that is divided by.
     """
-    logits = nearness(fixed.detach(), moved)
+
+    kind: str = "inverse"
+    temperature: float = 1.0
+
+    def checked(self, stage: str) -> Nearness:
+        """The same, if it makes sense.
+
+        Raises:
+            ConfigError: the kind is unknown, or the temperature is not above 0.
+        """
+        one_of(f"{stage}.nearness", self.kind, ("inverse", "cosine"))
+        if self.temperature <= 0:
+            raise ConfigError(f"{stage}.temperature: expected more than 0, got {self.temperature}.")
+        return self
+
+    def of(self, one: Tensor, other: Tensor) -> Tensor:
+        """(B, B) of embeddings (B, D) that are normalised first, in full precision."""
+        with torch.autocast(one.device.type, enabled=False):
+            one, other = (F.normalize(vectors.float(), eps=1e-12) for vectors in (one, other))
+            if self.kind == "cosine":
+                return one @ other.T / self.temperature
+            distances = torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
+            return 1 / distances.clamp(min=NEAREST) / self.temperature
+
+
+RELEASED = Nearness()
+
+
+def contrastive(fixed: Tensor, moved: Tensor, near: Nearness = RELEASED) -> Tensor:
+    """Cross entropy of finding, from each fixed embedding (B, D), its own among the moved ones by their nearness."""
+    logits = near.of(fixed.detach(), moved)
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
@@ -227,6 +253,7 @@ class SyncStage(Stage):
         frame_interval: frames from one to the next.
         clips_per_video: clips of one video in a sample. Others of the same video cannot be told by who speaks, so with more
             than one the networks must hear and see what is said.
+        nearness, temperature: of the contrastive losses, see `Nearness`.
         fan_file: weights of a face alignment network (2D-FAN) for netE's trunk; "" = none.
         classifiers: also train netA_sync.fc and netE.classifier to tell the speaker from features that are held fixed. It
             changes nothing else: it shows how much the features say about who speaks.
@@ -242,6 +269,8 @@ class SyncStage(Stage):
         clip_len: int = 12,
         frame_interval: int = 1,
         clips_per_video: int = 1,
+        nearness: str = "inverse",
+        temperature: float = 1.0,
         fan_file: str = "",
         classifiers: bool = False,
     ):
@@ -251,6 +280,7 @@ class SyncStage(Stage):
         at_least_one("sync", clip_len=clip_len, frame_interval=frame_interval, clips_per_video=clips_per_video)
         self.clip_len, self.frame_interval, self.clips_per_video = clip_len, frame_interval, clips_per_video
         self.fan_file, self.classifiers = fan_file, classifiers
+        self.near = Nearness(nearness, temperature).checked("sync")
         self.speakers = Speakers(model.num_classes)
         if not classifiers:
             self.loss_weights = without(self.loss_weights, {"speaker_heard", "speaker_seen"})
@@ -274,9 +304,9 @@ class SyncStage(Stage):
         features = self.pose_mouth(pictures(frames).flatten(0, 1))
         lips, speech = self.pose_mouth.to_mouth(features), self.speech(mels.unsqueeze(2))
         lips_of_clips, speech_of_clips = (of_clips(content, len(mels)) for content in (lips, speech))
-        found = nearness(speech_of_clips, lips_of_clips).argmax(dim=1)
+        found = self.near.of(speech_of_clips, lips_of_clips).argmax(dim=1)
         right = (found == torch.arange(len(found), device=found.device)).float().mean()
-        yield "content", content_losses(lips_of_clips, speech_of_clips) | {"accuracy": right}
+        yield "content", content_losses(lips_of_clips, speech_of_clips, self.near) | {"accuracy": right}
         if self.classifiers:
             speaker = batch["speaker"].repeat_interleave(len(lips) // len(batch["speaker"]))
             heard, seen = self.speech.fc(speech.detach()), self.pose_mouth.classifier(features.detach())
@@ -284,12 +314,12 @@ class SyncStage(Stage):
             yield "classifiers", speakers
 
 
-def content_losses(lips: Tensor, speech: Tensor) -> dict[str, Tensor]:
+def content_losses(lips: Tensor, speech: Tensor, near: Nearness) -> dict[str, Tensor]:
     """What brings the content of lips and speech together: of clips, (B, D) each."""
     return {
         "crossmodal": crossmodal(lips, speech),
-        "contrastive_a2v": contrastive(lips, speech),
-        "contrastive_v2a": contrastive(speech, lips),
+        "contrastive_a2v": contrastive(lips, speech, near),
+        "contrastive_v2a": contrastive(speech, lips, near),
     }
 
 
@@ -350,6 +380,7 @@ class GeneratorStage(Stage):
         generate_interval: every so many frames of a clip one is generated.
         num_inputs: identity pictures whose features are averaged.
         generate_from_audio_only: leave out the frames whose mouth comes from the lips of the video, and their losses.
+        nearness, temperature: of the contrastive losses, see `Nearness`.
         perceptual: "vgg19", or "none": train without.
         vgg_file: torchvision's weights for it; "" = torchvision's cache.
         vggface_file: weights of a VGG19 with batch norms that recognizes faces, for the loss "vggface"; "" = none.
@@ -373,6 +404,8 @@ class GeneratorStage(Stage):
         generate_interval: int = 2,
         num_inputs: int = 1,
         generate_from_audio_only: bool = False,
+        nearness: str = "inverse",
+        temperature: float = 1.0,
         perceptual: str = "vgg19",
         vgg_file: str = "",
         vggface_file: str = "",
@@ -398,6 +431,7 @@ class GeneratorStage(Stage):
         self.generator, self.identity = model.generator, model.identity
         self.pose_mouth, self.speech = model.pose_mouth, model.speech
         self.with_spatial_identity = model.input_id_feature
+        self.near = Nearness(nearness, temperature).checked("generator")
         self.samples_per_clip, self.from_audio_only, self.augment = samples_per_clip, generate_from_audio_only, augment
         self.disentangle = disentangle if clip_len * frame_interval >= LONG_ENOUGH else "off"
         self.speakers = Speakers(model.num_classes)
@@ -500,7 +534,7 @@ class GeneratorStage(Stage):
 
     def generator_losses(self, seen: Seen, speaker: Tensor) -> dict[str, Tensor]:
         """Everything that the generator and the encoders learn from."""
-        losses = content_losses(seen.lips, seen.speech)
+        losses = content_losses(seen.lips, seen.speech, self.near)
         answers = parts(self.discriminator(torch.cat([*seen.painted.values(), seen.truth])), len(seen.painted) + 1)
         for path, judged in zip(seen.painted, answers, strict=False):
             losses |= self.picture_losses(path, seen.painted[path], seen.truth, judged, answers[-1])
