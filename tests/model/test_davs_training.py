@@ -145,7 +145,7 @@ def painted():
 
 
 def test_differences_of_pictures_count_in_levels_and_those_of_both_drivers_are_added(painted):
-    losses = stages.GeneratorStage(make_model(sequence_length=3)).picture_losses(painted)
+    losses = stages.picture_differences(painted)
     mouth = 16 * 32 / 64**2
     assert losses["l1"].item() == pytest.approx(2 + 10 * mouth, rel=1e-4)
     assert losses["mouth"].item() == pytest.approx((2 + 10) * mouth, rel=1e-4)
@@ -268,8 +268,9 @@ def names(stage, group):
 def test_recipes_differ_in_stages_critics_and_losses(recipe, clips):
     model, paper = make_model(recipe=recipe), recipe == "paper"
     built = {name: stage(model) for name, stage in model.stages.items()}
-    assert list(built) == ["word", "person", "disentangle", "generator"]
-    assert [name for name, stage in built.items() if stage.left_out] == ([] if paper else ["person", "disentangle"])
+    assert list(built) == ["word", "person", "disentangle", "generator", "painter"]
+    left_out = [] if paper else ["person", "disentangle"]
+    assert [name for name, stage in built.items() if stage.left_out] == [*left_out, "painter"]
     persons, critic = ({"persons"}, {"person_from_word"}) if paper else (set(), set())
     generator = stages.GeneratorStage(model, settings("generator"))
     assert names(generator, "generator") == {"speech", "lips", "words", "identity", "decoder"} | persons
@@ -278,6 +279,32 @@ def test_recipes_differ_in_stages_critics_and_losses(recipe, clips):
     left_out = {"single", "single_combine", "real_single", "real_single_combine"}
     left_out |= set() if paper else {"person", "person_from_word", "forget_person"}
     assert losses == set(settings("generator")) - left_out and set(generator.loss_weights) == losses
+
+
+def test_the_painter_moves_nothing_but_the_decoder_and_paints_single_frames_by_both_drivers(clips):
+    model = make_model(sequence_length=3)
+    stage = stages.PainterStage(model, samples_per_clip=1)
+    batch = batch_of(stage.samples(clips, "train"), 3)
+    assert set(stage.trainable()["decoder"][0].parameters()) == set(model.decoder.parameters()) and not stage.left_out
+    stage.train()
+    assert model.decoder.training and not any(part.training for part in (model.speech, model.lips, model.identity))
+    stage.eval()
+    painted = stage.painted(batch)
+    assert painted.by_audio.shape == painted.by_video.shape == painted.truth.shape == (3, 1, 3, SIDE, SIDE)
+    which, when = torch.arange(3), batch["painted"]
+    assert torch.equal(painted.truth[:, 0], unit(batch["heard"][which, when]))
+    with torch.no_grad():
+        person = model.identity(unit(batch["reference"]))
+        heard = model.speech(batch["mfcc"][:, :, None])[which, when]
+        seen = model.lips(unit(batch["heard"]))[which, when]
+        assert torch.allclose(painted.by_audio[:, 0], model.decoder(person, heard), atol=1e-5)
+        assert torch.allclose(painted.by_video[:, 0], model.decoder(person, seen), atol=1e-5)
+    ((group, losses),) = stage.losses(batch)
+    assert (group, set(losses)) == ("decoder", {"l1", "mouth"})
+    sum(losses.values()).backward()
+    assert all(p.grad is None for part in (model.speech, model.lips, model.identity) for p in part.parameters())
+    assert any(p.grad.abs().sum() > 0 for p in model.decoder.parameters())
+    assert "samples_per_clip" in stages.PainterStage(model).left_out
 
 
 def test_both_adversaries_can_be_used():

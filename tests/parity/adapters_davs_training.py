@@ -74,12 +74,12 @@ def train_losses(case):
     made = stage.forward_pass(batch)
     critic = stage.critic_losses(made.spoken, made.maps, batch) | stage.discriminator_losses(made.painted, lambda: 0.05)
     own = stage.encoder_losses(made.spoken, made.maps, made.person[0], batch)
-    own |= stage.adversarial_losses(made.painted) | stage.picture_losses(made.painted)
+    own |= stage.adversarial_losses(made.painted) | stages.picture_differences(made.painted)
     weights = settings("generator")
 
     def of_one(frames):
         """What one kind of frames gives to the losses: that of both, painted twice, halved."""
-        both = stage.picture_losses(made.painted._replace(by_audio=frames, by_video=frames))
+        both = stages.picture_differences(made.painted._replace(by_audio=frames, by_video=frames))
         return sum(weights[name] * both[name] for name in ("l1", "mouth")) / 2
 
     image = {name: critic[name] for name in ("single", "single_combine", "sequence", "sequence_combine")}

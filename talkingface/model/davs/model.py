@@ -32,7 +32,7 @@ from talkingface.model.davs.networks import (
     WordClassifier,
 )
 from talkingface.model.davs.spaces import spaces_of
-from talkingface.model.davs.stages import DisentangleStage, GeneratorStage, PersonStage, WordStage
+from talkingface.model.davs.stages import STAGES
 from talkingface.model.davs.tuning import Painter, Step, fine_tune
 from talkingface.model.stage import Stage
 from talkingface.nn.weights import read_networks
@@ -102,12 +102,7 @@ class DAVS(TalkingFace):
         "words": "model_fusion",
         "persons": "Face_ID_fc",  # which the released file does not have
     }
-    stages: ClassVar[Mapping[str, type[Stage]]] = {
-        "word": WordStage,
-        "person": PersonStage,
-        "disentangle": DisentangleStage,
-        "generator": GeneratorStage,
-    }
+    stages: ClassVar[Mapping[str, type[Stage]]] = STAGES
 
     def __init__(
         self,

@@ -1,8 +1,9 @@
 """How DAVS learns: two spaces by classification, each cleaned of what belongs to the other, then pictures made of both.
 
-The order is the paper's: `word` and `person` make the spaces, `disentangle` cleans them, `generator` paints. The authors
-released the last stage, with one of the two cleanings inside it (recipe "released"), and a fragment of the first; the rest is
-inferred from the paper and marked so below. Pictures are RGB in [0, 1]; words are embedded as (B, T, 256), in each second frame.
+The order is the paper's: `word` and `person` make the spaces, `disentangle` cleans them, `generator` paints; `painter` goes on
+painting alone, and is not theirs. The authors released `generator`, with one of the two cleanings inside it (recipe "released"),
+and a fragment of `word`; the rest is inferred from the paper and marked so below. Pictures are RGB in [0, 1]; words are embedded
+as (B, T, 256), in each second frame.
 """
 
 from __future__ import annotations
@@ -440,6 +441,22 @@ class Painted(NamedTuple):
         return torch.cat((self.by_audio, self.by_video))
 
 
+def picture_differences(painted: Painted) -> Losses:
+    """Mean absolute differences to the real frames, of all and of the mouth alone; and of frames to those before.
+
+    Differences of what is painted by audio and of what is painted by video are added up.
+    """
+    mask = mouth_mask(painted.truth)
+    differences = [255 * (frames.float() - painted.truth).abs() for frames in (painted.by_audio, painted.by_video)]
+    before = torch.cat((painted.reference[:, None], painted.by_audio[:, :-1].detach()), dim=1)
+    moved = ((painted.by_audio - before).float() * (1 - mask)).abs()
+    return {
+        "l1": torch.stack([difference.mean() for difference in differences]).sum(),
+        "mouth": torch.stack([(difference * mask).mean() for difference in differences]).sum(),
+        "still": moved.mean() * moved.shape[1],
+    }
+
+
 class Pass(NamedTuple):
     """What the networks make of a batch.
 
@@ -506,7 +523,7 @@ class GeneratorStage(CleaningStage):
             {
                 **self.encoder_losses(made.spoken, made.maps, made.person[0], batch),
                 **self.adversarial_losses(made.painted),
-                **self.picture_losses(made.painted),
+                **picture_differences(made.painted),
             },
         )
 
@@ -554,28 +571,72 @@ class GeneratorStage(CleaningStage):
             losses |= {f"real_{name}": bce(patches, 1.0), f"real_{name}_combine": bce(together, 1.0)}
         return losses
 
-    def picture_losses(self, painted: Painted) -> Losses:
-        """Mean absolute differences to the real frames, of all and of the mouth alone; and of frames to those before.
-
-        Differences of what is painted by audio and of what is painted by video are added up.
-        """
-        mask = mouth_mask(painted.truth)
-        differences = [255 * (frames.float() - painted.truth).abs() for frames in (painted.by_audio, painted.by_video)]
-        before = torch.cat((painted.reference[:, None], painted.by_audio[:, :-1].detach()), dim=1)
-        moved = ((painted.by_audio - before).float() * (1 - mask)).abs()
-        return {
-            "l1": torch.stack([difference.mean() for difference in differences]).sum(),
-            "mouth": torch.stack([(difference * mask).mean() for difference in differences]).sum(),
-            "still": moved.mean() * moved.shape[1],
-        }
-
     def preview(self, batch: Batch) -> np.ndarray:
         """Up to four samples below each other: the reference, then first and last frame by audio, by video, and real."""
         batch = {name: value[:4] for name, value in batch.items()}
         painted = self.painted(batch, self.spoken(batch), self.identity(unit(batch["reference"])))
         ends = [frames[:, end] for frames in (painted.by_audio, painted.by_video, painted.truth) for end in (0, -1)]
-        rows = torch.cat([painted.reference, *ends], dim=-1).float()
-        return rows.clamp(0, 1).mul(255).byte().permute(0, 2, 3, 1).flatten(0, 1).cpu().numpy()
+        return strips(torch.cat([painted.reference, *ends], dim=-1))
+
+
+# --- 4: more pictures -------------------------------------------------------------------------------------------------
+
+
+class PainterStage(SpaceStage):
+    """Pictures alone, from spaces that stay as they are: the decoder learns from many single frames.
+
+    Not the authors'. No critic and no encoder is trained, and nothing but the painted frames goes through the networks, so an
+    update costs a small part of one of the stage `generator`: for short trainings, and for decoders of one's own.
+
+    Args:
+        samples_per_clip: frames of each clip per epoch; 0 leaves the stage out.
+    """
+
+    monitor = "l1"
+    parts = ("reference", "heard", "mfcc")
+    of_words = False
+
+    def __init__(
+        self,
+        model: DAVS,
+        loss_weights: Mapping[str, float] | None = None,
+        samples_per_clip: int = 0,
+        jitter: float = JITTER,
+    ):
+        super().__init__(model, loss_weights, max(1, samples_per_clip), jitter)
+        if not samples_per_clip:
+            self.left_out = "it is not the authors'; --painter.samples_per_clip=1 adds it."
+        self.lengths = self.lengths._replace(painted=1)
+        self.speech, self.lips, self.identity, self.decoder = model.speech, model.lips, model.identity, model.decoder
+
+    def trainable(self) -> dict[str, list[nn.Module]]:
+        return {"decoder": [self.decoder]}
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Losses]]:
+        painted = self.painted(batch)
+        yield "decoder", {name: loss for name, loss in picture_differences(painted).items() if name != "still"}
+
+    def painted(self, batch: Batch) -> Painted:
+        """One frame of each sample, by its sound and by its lips, which are painted together."""
+        rows, times = torch.arange(len(batch["painted"]), device=batch["painted"].device), batch["painted"]
+        truth, mfcc = unit(batch["heard"][rows, times]), batch["mfcc"][rows, times]
+        with torch.no_grad():
+            person = self.identity(unit(batch["reference"]))
+            words = torch.cat((self.speech(mfcc[:, None, None]), self.lips(truth[:, None])))[:, 0]
+        made = self.decoder([part.repeat(2, *[1] * (part.dim() - 1)) for part in person], words)
+        by_audio, by_video = made[:, None].chunk(2)
+        return Painted(by_audio, by_video, truth[:, None], mfcc[:, None], unit(batch["reference"]))
+
+    def preview(self, batch: Batch) -> np.ndarray:
+        """Up to four samples below each other: the reference, painted by sound, by lips, and the real frame."""
+        painted = self.painted({name: value[:4] for name, value in batch.items()})
+        columns = (painted.reference, painted.by_audio[:, 0], painted.by_video[:, 0], painted.truth[:, 0])
+        return strips(torch.cat(columns, dim=-1))
+
+
+def strips(rows: Tensor) -> np.ndarray:
+    """Rows of pictures (B, 3, H, W) in [0, 1] below each other: (B H, W, 3) uint8."""
+    return rows.float().clamp(0, 1).mul(255).byte().permute(0, 2, 3, 1).flatten(0, 1).cpu().numpy()
 
 
 def first_maps(identity: IdentityEncoder, frames: Tensor) -> Tensor:
@@ -589,5 +650,6 @@ STAGES: dict[str, type[Stage]] = {
     "person": PersonStage,
     "disentangle": DisentangleStage,
     "generator": GeneratorStage,
+    "painter": PainterStage,
 }
 """In training order."""
