@@ -14,9 +14,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from talkingface.config import flat_dict
 from talkingface.errors import CheckpointError, ConfigError, TrainingError
 from talkingface.model.stage import Stage
-from talkingface.trainer.settings import TrainingSettings, flat
+from talkingface.trainer.settings import TrainingSettings
 
 
 class Group:
@@ -29,7 +30,7 @@ class Group:
     """
 
     def __init__(self, name: str, parameters: Mapping[str, nn.Parameter], settings: TrainingSettings):
-        shares = by_rate(parameters, flat(settings.rates))
+        shares = by_rate(parameters, flat_dict(settings.rates))
         self.name = name
         self.names = [name for share in shares.values() for name in share]  # in the order in which the optimizer numbers them
         self.parameters = [parameters[name] for name in self.names]
@@ -130,7 +131,7 @@ def check_rates(stage: Stage, settings: TrainingSettings) -> None:
         ConfigError: naming those that it does.
     """
     groups = {group: settings.of_group(group) for group in stage.trainable()}
-    rates = {network for own in (settings, *groups.values()) for network in flat(own.rates)}
+    rates = {network for own in (settings, *groups.values()) for network in flat_dict(own.rates)}
     trained = {id(p) for networks in stage.trainable().values() for network in networks for p in network.parameters()}
     names = [name for name, parameter in stage.named_parameters() if id(parameter) in trained]
     for network in sorted(rates):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from talkingface.config import flat_dict
 from talkingface.errors import ConfigError
 
 OPTIMIZERS = ("Adam", "AdamW", "SGD")
@@ -103,14 +104,6 @@ def one_of(names: tuple[str, ...]) -> tuple[str, Test]:
     return "one of " + ", ".join(names), lambda value: value in names
 
 
-def flat(rates: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Tables in tables as one: {"a": {"b": 1}} is {"a.b": 1}."""
-    parts = [
-        flat(rate, f"{prefix}{name}.") if isinstance(rate, Mapping) else {f"{prefix}{name}": rate} for name, rate in rates.items()
-    ]
-    return {name: rate for part in parts for name, rate in part.items()}
-
-
 COUNT = ("a whole number of at least 0", number(0, whole=True))
 POSITIVE = ("a whole number of at least 1", number(1, whole=True))
 FLAG = ("true or false", lambda value: isinstance(value, bool))
@@ -123,7 +116,7 @@ RANGES: dict[str, tuple[str, Test]] = {
     "learning_rate": ("a number above 0", number(0, above=True)),
     "betas": ("two numbers from 0 to below 1", lambda value: len(value) == 2 and all(DECAY[1](beta) for beta in value)),
     "amsgrad": FLAG, "weight_decay": AT_LEAST_0, "momentum": DECAY,
-    "rates": ("a table: network -> a number above 0", lambda value: all(map(number(0, above=True), flat(value).values()))),
+    "rates": ("a table: network -> a number above 0", lambda value: all(map(number(0, above=True), flat_dict(value).values()))),
     "groups": ("a table: group -> its settings", lambda value: all(isinstance(own, Mapping) for own in value.values())),
     "schedule": one_of(SCHEDULES), "warmup_steps": COUNT, "hold_epochs": AT_LEAST_0,
     "schedule_steps": COUNT, "schedule_gamma": ("a number above 0, at most 1", number(0, 1, above=True)),

@@ -149,7 +149,9 @@ def test_differences_of_pictures_count_in_levels_and_those_of_both_drivers_are_a
     mouth = 16 * 32 / 64**2
     assert losses["l1"].item() == pytest.approx(2 + 10 * mouth, rel=1e-4)
     assert losses["mouth"].item() == pytest.approx((2 + 10) * mouth, rel=1e-4)
-    assert losses["still"].item() == pytest.approx(3 / 255 * (1 - mouth), rel=1e-4)  # one level from each frame to the next
+    assert stages.restlessness(painted).item() == pytest.approx(
+        3 / 255 * (1 - mouth), rel=1e-4
+    )  # one level from each frame to the next
 
 
 class Coin(torch.nn.Module):

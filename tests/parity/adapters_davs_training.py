@@ -75,6 +75,7 @@ def train_losses(case):
     critic = stage.critic_losses(made.spoken, made.maps, batch) | stage.discriminator_losses(made.painted, lambda: 0.05)
     own = stage.encoder_losses(made.spoken, made.maps, made.person[0], batch)
     own |= stage.adversarial_losses(made.painted) | stages.picture_differences(made.painted)
+    own["still"] = stages.restlessness(made.painted)
     weights = settings("generator")
 
     def of_one(frames):

@@ -442,19 +442,23 @@ class Painted(NamedTuple):
 
 
 def picture_differences(painted: Painted) -> Losses:
-    """Mean absolute differences to the real frames, of all and of the mouth alone; and of frames to those before.
+    """Mean absolute differences to the real frames, of all and of the mouth alone.
 
     Differences of what is painted by audio and of what is painted by video are added up.
     """
     mask = mouth_mask(painted.truth)
     differences = [255 * (frames.float() - painted.truth).abs() for frames in (painted.by_audio, painted.by_video)]
-    before = torch.cat((painted.reference[:, None], painted.by_audio[:, :-1].detach()), dim=1)
-    moved = ((painted.by_audio - before).float() * (1 - mask)).abs()
     return {
         "l1": torch.stack([difference.mean() for difference in differences]).sum(),
         "mouth": torch.stack([(difference * mask).mean() for difference in differences]).sum(),
-        "still": moved.mean() * moved.shape[1],
     }
+
+
+def restlessness(painted: Painted) -> Tensor:
+    """Mean absolute difference of what is painted by audio, but for the mouth, to the frame before; first to the reference."""
+    before = torch.cat((painted.reference[:, None], painted.by_audio[:, :-1].detach()), dim=1)
+    moved = ((painted.by_audio - before).float() * (1 - mouth_mask(painted.truth))).abs()
+    return moved.mean() * moved.shape[1]
 
 
 class Pass(NamedTuple):
@@ -524,6 +528,7 @@ class GeneratorStage(CleaningStage):
                 **self.encoder_losses(made.spoken, made.maps, made.person[0], batch),
                 **self.adversarial_losses(made.painted),
                 **picture_differences(made.painted),
+                "still": restlessness(made.painted),
             },
         )
 
@@ -613,8 +618,7 @@ class PainterStage(SpaceStage):
         return {"decoder": [self.decoder]}
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Losses]]:
-        painted = self.painted(batch)
-        yield "decoder", {name: loss for name, loss in picture_differences(painted).items() if name != "still"}
+        yield "decoder", picture_differences(self.painted(batch))
 
     def painted(self, batch: Batch) -> Painted:
         """One frame of each sample, by its sound and by its lips, which are painted together."""
